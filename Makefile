@@ -1,0 +1,42 @@
+# Every verb of this checkout; `make` alone lists them.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.venv: requirements.txt
+	@echo "Making a virtual environment with the pinned requirements"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
+	@$(PYTHON) -m venv .venv
+	@pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch .venv
+
+.PHONY: demo
+demo: .venv ## The whole stack on this machine, on a simulated GPU host, up to the first task in CVAT
+	@python molecule/stand_ins/demo.py up
+
+.PHONY: demo-down
+demo-down: .venv ## Take the demo away
+	@python molecule/stand_ins/demo.py down
+
+.PHONY: test
+test: .venv ## Lint, unit tests, and every Molecule scenario
+	@python tests/run.py
+
+.PHONY: lint
+lint: .venv ## Lint alone
+	@python tests/run.py lint
+
+.PHONY: unit
+unit: .venv ## Unit tests alone
+	@python tests/run.py unit
+
+.PHONY: requirements
+requirements: .venv ## Pin what requirements.in brings, in requirements.txt
+	@pip install --quiet pip-tools
+	@pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--no-header --annotation-style=line --output-file requirements.txt requirements.in

@@ -1,0 +1,292 @@
+"""The module host_facts: what the roles' refusals ask of a host, in one round trip."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import platform
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_facts
+short_description: What the roles of this collection ask of a host
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Reads the operating system, Docker, the NVIDIA driver, directories and listeners in one round trip.
+  - Changes nothing.
+options:
+  paths:
+    description: Paths to describe.
+    type: list
+    elements: path
+    default: []
+  ports:
+    description: TCP ports whose listeners to name.
+    type: list
+    elements: int
+    default: []
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: What the host is, is known
+  endolab.active_learning.host_facts:
+    paths: [/srv/endolab/datasets/images]
+    ports: [8080]
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts.
+  returned: always
+  type: complex
+  contains:
+    endolab_host:
+      description: What was read.
+      returned: always
+      type: complex
+      contains:
+        os:
+          description: >-
+            C(id), C(version_id), C(codename) of the operating system and its C(family), C(debian), C(redhat) or null.
+          returned: always
+          type: dict
+        architecture:
+          description: The processor's name as Debian writes it.
+          returned: always
+          type: str
+          sample: amd64
+        systemd:
+          description: Whether the host was booted with systemd.
+          returned: always
+          type: bool
+        snap_docker:
+          description: Whether Docker comes from snap.
+          returned: always
+          type: bool
+        docker:
+          description: >-
+            C(binary) (path or null), C(running), C(version) (or null), C(compose), and C(daemon_json) with C(exists),
+            C(valid) and C(error).
+          returned: always
+          type: dict
+        nvidia:
+          description: >-
+            C(driver_version), C(toolkit_version) (null where there is none), C(toolkit_held), and C(cdi_devices), the
+            GPU names in the CDI specifications.
+          returned: always
+          type: dict
+        paths:
+          description: For each path C(exists), C(images) (a number for each extension) and C(free_bytes) of its disk.
+          returned: always
+          type: dict
+        ports:
+          description: For each port, its listeners with C(address), C(process) and C(container) (in one or not).
+          returned: always
+          type: dict
+"""
+
+DOCKER_SOCKET = "/var/run/docker.sock"
+DAEMON_JSON = Path("/etc/docker/daemon.json")
+SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
+CDI_DIRECTORIES = ["/etc/cdi", "/var/run/cdi"]
+COMPOSE_PLUGIN = "docker/cli-plugins/docker-compose"
+COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib"]
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+LISTEN = "0A"  # a socket's state in /proc/net/tcp
+
+
+def read(path: str | Path) -> str:
+    """A file's text; empty where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def operating_system(os_release: str) -> dict[str, str | None]:
+    """What /etc/os-release says, and the family whose package manager the roles use."""
+    values = dict(re.findall(r'^(\w+)="?(.*?)"?$', os_release, re.M))
+    names = {values.get("ID", ""), *values.get("ID_LIKE", "").split()}
+    return {
+        "id": values.get("ID", ""),
+        "version_id": values.get("VERSION_ID", ""),
+        "codename": values.get("VERSION_CODENAME", ""),
+        "family": "debian" if "debian" in names else "redhat" if names & {"rhel", "fedora"} else None,
+    }
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over Docker's socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(5)
+        self.sock.connect(DOCKER_SOCKET)
+
+
+def docker_version() -> str | None:
+    """The version of the engine that answers; None where none does."""
+    connection = UnixConnection("docker")
+    try:
+        connection.request("GET", "/version")
+        return str(json.loads(connection.getresponse().read())["Version"])
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def daemon_json(text: str | None) -> dict[str, Any]:
+    """Whether daemon.json is there and an object, and if not, why not."""
+    if text is None:
+        return {"exists": False, "valid": True, "error": None}
+    try:
+        error = None if isinstance(json.loads(text or "{}"), dict) else "it is no object"
+    except ValueError as fault:
+        error = str(fault)
+    return {"exists": True, "valid": error is None, "error": error}
+
+
+def docker() -> dict[str, Any]:
+    version = docker_version()
+    return {
+        "binary": shutil.which("dockerd"),
+        "running": version is not None,
+        "version": version,
+        "compose": any(Path(directory, COMPOSE_PLUGIN).exists() for directory in COMPOSE_DIRECTORIES),
+        "daemon_json": daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None),
+    }
+
+
+def driver_version(text: str) -> str | None:
+    """The version in /proc/driver/nvidia/version, whose words differ between the open and the closed module."""
+    found = re.search(r"^NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", text, re.M)
+    return found.group(1) if found else None
+
+
+def toolkit() -> tuple[str | None, bool]:
+    """Version of the NVIDIA container toolkit's package, and whether it is held."""
+    if shutil.which("dpkg-query"):
+        command = [
+            "dpkg-query",
+            "-W",
+            "-f",
+            "${Version} ${db:Status-Want} ${db:Status-Status}",
+            "nvidia-container-toolkit",
+        ]
+        words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        return (words[0], words[1] == "hold") if words[2:] == ["installed"] else (None, False)
+    if shutil.which("rpm"):
+        command = ["rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}", "nvidia-container-toolkit"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return (done.stdout, False) if done.returncode == 0 else (None, False)
+    return None, False
+
+
+def cdi_devices(text: str) -> list[str]:
+    """The devices of kind nvidia.com/gpu in one CDI specification, YAML or JSON; a host may lack PyYAML."""
+    if not re.search(r"""kind["']?:\s*["']?nvidia\.com/gpu\b""", text):
+        return []
+    names = re.findall(r"""^\s*-?\s*["']?name["']?:\s*["']?([^"',\s]+)|"name":\s*"([^"]+)\"""", text, re.M)
+    return [f"nvidia.com/gpu={first or second}" for first, second in names]
+
+
+def nvidia() -> dict[str, Any]:
+    version, held = toolkit()
+    specifications = [file for directory in CDI_DIRECTORIES for file in Path(directory).glob("*.[jy]*")]
+    return {
+        "driver_version": driver_version(read("/proc/driver/nvidia/version")),
+        "toolkit_version": version,
+        "toolkit_held": held,
+        "cdi_devices": sorted({name for file in specifications for name in cdi_devices(read(file))}),
+    }
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A path's images by extension, and the free space of the disk that it is, or would be, on."""
+    images: dict[str, int] = {}
+    if path.is_dir():
+        for file in path.iterdir():
+            if file.is_file():
+                extension = file.suffix.lstrip(".")
+                images[extension] = images.get(extension, 0) + 1
+    nearest = next(parent for parent in [path, *path.parents] if parent.exists())
+    return {"exists": path.exists(), "images": images, "free_bytes": shutil.disk_usage(nearest).free}
+
+
+def address(field: str) -> tuple[str, int]:
+    """Address and port in a field of /proc/net/tcp or tcp6, whose 32-bit words have the host's byte order."""
+    words, port = field.split(":")
+    packed = b"".join(bytes.fromhex(words[i : i + 8])[::-1] for i in range(0, len(words), 8))
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
+
+
+def owners(inodes: set[str]) -> dict[str, tuple[str, bool]]:
+    """For each socket's inode the name of its process, and whether that runs in a container."""
+    found = {}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
+        if inode in inodes:
+            process = link.parents[1]
+            in_container = re.search(r"[/-]([0-9a-f]{64})", read(process / "cgroup")) is not None
+            found[inode] = (read(process / "comm").strip(), in_container)
+    return found
+
+
+def listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Who listens on each of the ports."""
+    sockets = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in read(table).splitlines()[1:]:
+            fields = line.split()
+            where, port = address(fields[1])
+            if fields[3] == LISTEN and port in ports:
+                sockets.append((port, where, fields[9]))
+    processes = owners({inode for _, _, inode in sockets}) if sockets else {}
+    result: dict[str, list[dict[str, Any]]] = {str(port): [] for port in ports}
+    for port, where, inode in sockets:
+        name, in_container = processes.get(inode, ("an unknown process", False))
+        result[str(port)].append({"address": where, "process": name, "container": in_container})
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    machine = platform.machine()
+    facts = {
+        "os": operating_system(read("/etc/os-release")),
+        "architecture": ARCHITECTURES.get(machine, machine),
+        "systemd": Path("/run/systemd/system").is_dir(),
+        "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
+        "docker": docker(),
+        "nvidia": nvidia(),
+        "paths": {path: describe(Path(path)) for path in module.params["paths"]},
+        "ports": listeners(module.params["ports"]),
+    }
+    module.exit_json(changed=False, ansible_facts={"endolab_host": facts})
+
+
+if __name__ == "__main__":
+    main()

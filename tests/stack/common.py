@@ -1,0 +1,49 @@
+"""What the tests of a deployed stack say often."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from testinfra.host import Host
+
+SERVICES = {
+    *(f"cvat-{name}-1" for name in ("db", "redis", "kvrocks", "opa", "server", "ui")),
+    *(
+        f"cvat-worker_{name}-1"
+        for name in ("utils", "import", "export", "annotation", "webhooks", "quality_reports", "chunks", "consensus")
+    ),
+    "endolab-edge",
+    "monailabel",
+}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Asks until `condition` holds; fails with `what` when that takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(1)
+
+
+def healthy(engine: docker.DockerClient) -> set[str]:
+    """Names of the containers that their own health check calls healthy."""
+    return {
+        str(c.name) for c in engine.containers.list() if c.attrs["State"].get("Health", {}).get("Status") == "healthy"
+    }
+
+
+def ask(host: Host, variables: dict[str, Any], who: str, path: str, method: str = "GET", base: str = "8081") -> int:
+    """CVAT's status for a call by one of the accounts ("" for nobody), from the host."""
+    login = f"{variables[f'cvat_{who}_username']}:{variables[f'cvat_{who}_password']}" if who else ""
+    return int(
+        host.run(
+            "curl -s -o /dev/null -w '%%{http_code}' -X %s %s %s %s",
+            method,
+            "-u" if who else "-s",
+            login or "-s",
+            f"http://127.0.0.1:{base}{path}",
+        ).stdout
+    )

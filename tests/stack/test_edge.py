@@ -1,0 +1,61 @@
+"""The edge: what people and services find at 127.0.0.1:8080, and what they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+from testinfra.host import Host
+
+from tests.stack.common import ask
+
+
+def test_it_is_healthy_and_comes_back(containers: dict[str, Container]) -> None:
+    edge = containers["endolab-edge"]
+    assert edge.attrs["State"]["Health"]["Status"] == "healthy"
+    assert edge.attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+
+
+def test_it_has_no_more_rights_than_it_needs(containers: dict[str, Container]) -> None:
+    config = containers["endolab-edge"].attrs["HostConfig"]
+    assert config["NetworkMode"] == "host"
+    assert config["CapDrop"] == ["ALL"]
+    assert config["ReadonlyRootfs"] is True
+
+
+def test_the_services_find_cvat_behind_it(host: Host, variables: dict[str, Any]) -> None:
+    assert ask(host, variables, "service", "/api/users/self", base="8080") == 200
+
+
+def test_people_find_the_pages_behind_it(host: Host) -> None:
+    assert "<html" in host.check_output("curl -fsS http://127.0.0.1:8080/").lower()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/auth/register", "/api/auth/register/", "/API/auth/register", "/api/auth/%72egister", "//api/auth/register"],
+)
+def test_nobody_registers_himself(host: Host, variables: dict[str, Any], path: str) -> None:
+    assert ask(host, variables, "", path, method="POST", base="8080") in {403, 404}
+
+
+def test_cvat_itself_would_let_anyone_register(host: Host, variables: dict[str, Any]) -> None:
+    """Shows that it is the edge that refuses: CVAT only complains about what the form lacks."""
+    assert ask(host, variables, "", "/api/auth/register", method="POST") == 400
+
+
+def test_a_large_upload_passes(host: Host, variables: dict[str, Any]) -> None:
+    login = f"{variables['cvat_service_username']}:{variables['cvat_service_password']}"
+    host.check_output("head -c 20000000 /dev/zero > /tmp/large")
+    status = host.check_output(
+        "curl -s -o /dev/null -w '%%{http_code}' -u %s -F client_files[0]=@/tmp/large http://127.0.0.1:8080/api/tasks/0/data",
+        login,
+    )
+    assert status == "404"  # CVAT's own answer: there is no task 0
+
+
+def test_nothing_listens_beyond_loopback(host: Host) -> None:
+    listening = host.check_output("ss -Hltn").splitlines()
+    addresses = {line.split()[3].rsplit(":", 1)[0] for line in listening}
+    assert addresses <= {"127.0.0.1", "[::1]", "127.0.0.53%lo", "127.0.0.11"}, listening

@@ -1,0 +1,78 @@
+"""Life of the stack, last because it is disturbed: a second run, a changed password, a restart of the host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+from testinfra.host import Host
+
+from tests.stack.common import SERVICES, ask, healthy, wait_until
+
+Play = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def start_times(containers: dict[str, Container]) -> dict[str, str]:
+    return {name: container.attrs["State"]["StartedAt"] for name, container in containers.items()}
+
+
+def test_every_container_of_the_stack_is_there(containers: dict[str, Container]) -> None:
+    assert set(containers) == SERVICES
+
+
+def test_a_second_run_changes_and_restarts_nothing(play: Play, engine: docker.DockerClient) -> None:
+    before = start_times({str(c.name): c for c in engine.containers.list()})
+    done = play("site.yml")
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"changed=(\d+)", done.stdout) == ["0"] * len(re.findall(r"changed=", done.stdout))
+    assert start_times({str(c.name): c for c in engine.containers.list()}) == before
+
+
+def test_check_mode_finds_nothing_to_do(play: Play) -> None:
+    done = play("site.yml", "--check", "--diff")
+    assert done.returncode == 0, done.stdout
+    assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
+
+
+def test_verify_finds_everything(play: Play) -> None:
+    done = play("playbooks/verify.yml")
+    assert done.returncode == 0, done.stdout
+
+
+def test_verify_names_what_is_wrong(play: Play, containers: dict[str, Container]) -> None:
+    containers["endolab-edge"].stop()
+    done = play("playbooks/verify.yml")
+    containers["endolab-edge"].start()
+    assert done.returncode != 0
+    assert "instead of CVAT; see `docker logs endolab-edge`" in re.sub(r"\s+", " ", done.stdout)
+
+
+def test_a_changed_password_changes_the_account(play: Play, host: Host, variables: dict[str, Any]) -> None:
+    started = host.check_output("docker inspect -f '{{.State.StartedAt}}' cvat-server-1")
+    changed = "changed $'\" password"
+    done = play("site.yml", "-e", f"{{cvat_admin_password: {yaml_quote(changed)}}}")
+    assert done.returncode == 0, done.stdout
+    assert ask(host, {**variables, "cvat_admin_password": changed}, "admin", "/api/users/self") == 200
+    assert ask(host, variables, "admin", "/api/users/self") == 401
+    assert host.check_output("docker inspect -f '{{.State.StartedAt}}' cvat-server-1") == started
+    assert play("site.yml").returncode == 0
+    assert ask(host, variables, "admin", "/api/users/self") == 200
+
+
+def yaml_quote(text: str) -> str:
+    """A text as a YAML scalar in double quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def test_the_stack_comes_back_with_the_host(host_container: Container, engine: docker.DockerClient, host: Host) -> None:
+    engine.close()
+    host_container.restart(timeout=60)
+    wait_until(lambda: host.run("docker info").rc == 0, 120, "the engine")
+    host_container.reload()
+    again = docker.DockerClient(base_url=f"unix:///proc/{host_container.attrs['State']['Pid']}/root/run/docker.sock")
+    wait_until(lambda: healthy(again) == SERVICES, 300, "every container healthy")
+    again.close()

@@ -1,0 +1,22 @@
+"""The filters of the collection."""
+
+from __future__ import annotations
+
+from ansible_collections.endolab.active_learning.plugins.filter.conf_value import conf_value
+from ansible_collections.endolab.active_learning.plugins.filter.misspelt import misspelt
+
+
+def test_yaml_types_become_the_text_that_monai_label_reads() -> None:
+    assert conf_value(True) == "true"
+    assert conf_value(10) == "10"
+    assert conf_value(["a", "b"]) == "a,b"
+    assert conf_value([{"name": "Tool"}]) == '[{"name": "Tool"}]'
+    assert conf_value("") == ""
+
+
+def test_a_misspelt_name_comes_with_what_was_meant() -> None:
+    assert misspelt(["edge_port", "edge_http_port", "xyz"], ["edge_http_port"]) == [
+        "edge_port (did you mean edge_http_port?)",
+        "xyz",
+    ]
+    assert misspelt(["edge_http_port"], ["edge_http_port"]) == []
