@@ -29,8 +29,15 @@ PARTS: dict[str, list[list[str]]] = {
         ["mypy", "."],
         ["ansible-lint", "--strict"],
         ["ansible-playbook", "site.yml", "-i", "lab", "--syntax-check"],
+        [sys.executable, "docs/variables.py", "--check"],
     ],
     "unit": [[*PYTEST, "tests/unit"]],
+    "stand-ins": [
+        [sys.executable, "molecule/stand_ins/engine.py"],
+        [sys.executable, "molecule/stand_ins/build.py"],
+        [sys.executable, "molecule/stand_ins/inputs.py"],
+    ],
+    "molecule": [["molecule", "test", "--scenario-name", "default"]],
 }
 
 

@@ -62,10 +62,12 @@ def test_the_service_account_is_an_ordinary_user(host: Host) -> None:
 
 def test_a_dead_worker_is_seen(containers: dict[str, Container]) -> None:
     """The health check's own command, for more workers than there are."""
-    command = "bash /etc/cvat/endolab/with-secrets python3 manage.py workerprobe export --expected-num-workers"
+    command = (
+        ". /etc/cvat/init.d/redis_passwords; python3 /opt/cvat/manage.py workerprobe export --expected-num-workers"
+    )
     export = containers["cvat-worker_export-1"]
-    assert export.exec_run(["sh", "-c", f"{command} 2"])[0] == 0
-    assert export.exec_run(["sh", "-c", f"{command} 3"])[0] == 1
+    assert export.exec_run(["bash", "-c", f"{command} 2"])[0] == 0
+    assert export.exec_run(["bash", "-c", f"{command} 3"])[0] == 1
 
 
 def test_the_database_wants_its_password(containers: dict[str, Container]) -> None:

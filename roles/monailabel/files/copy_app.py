@@ -10,7 +10,7 @@ import sys
 from monailabel.main import Main
 
 name, directory, marker = sys.argv[1:]
-source = pathlib.Path(Main()._get_installed_dir(None, None, "sample-apps")) / name
+source = pathlib.Path(Main()._get_installed_dir(None, "sample-apps")) / name
 target = pathlib.Path(directory) / name
 for old in target.glob(".sha256-*"):
     old.unlink()

@@ -1,0 +1,76 @@
+"""What is built: every image of the stand-ins, its context and its base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+STAND_INS = Path(__file__).resolve().parent
+CHECKOUT = STAND_INS.parents[1]
+CACHE = CHECKOUT / ".cache"
+
+# Local names carry this prefix, so that nobody's real postgres or caddy image is replaced.
+PREFIX = "endolab/stand-in/"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that a Dockerfile makes.
+
+    `tag` is its name on this machine, `published` its name in the registry (None for what only this machine needs).
+    `base` is the tag that `FROM` means, `context` the folder below stand_ins with its Dockerfile; what a
+    requirements.txt there pins comes into the context as wheels/.
+    """
+
+    tag: str
+    context: str
+    base: str
+    published: str | None = None
+
+
+@dataclass(frozen=True)
+class Base:
+    """A minimal Debian of the release `suite`, made from Debian's packages."""
+
+    tag: str
+    suite: str
+
+
+BOOKWORM = Base("endolab/debian:bookworm", "bookworm")
+TRIXIE = Base("endolab/debian:trixie", "trixie")
+HOST = Image("endolab/host:trixie", "host", TRIXIE.tag)
+
+
+def published_names() -> dict[str, str]:
+    """The image names that the playbooks install, without a registry, by their key in images.yml."""
+    directory = CHECKOUT / "playbooks" / "group_vars" / "all"
+    versions = yaml.safe_load((directory / "versions.yml").read_text())
+    templates = yaml.safe_load((directory / "images.yml").read_text())["endolab_images"]
+    return {key: jinja2.Template(template).render(versions) for key, template in templates.items()}
+
+
+def catalogue() -> list[Base | Image]:
+    """Every image, each after the one it is built on."""
+    names = published_names()
+
+    def served(key: str, context: str, base: Base) -> Image:
+        return Image(PREFIX + names[key], context, base.tag, published=names[key])
+
+    return [
+        BOOKWORM,
+        TRIXIE,
+        HOST,
+        Image("endolab/registry:latest", "registry", BOOKWORM.tag),
+        Image("endolab/relay:latest", "relay", TRIXIE.tag),
+        served("postgres", "postgres", BOOKWORM),
+        served("redis", "redis", BOOKWORM),
+        served("kvrocks", "kvrocks", BOOKWORM),
+        served("caddy", "caddy", TRIXIE),
+        served("opa", "cvat/opa", BOOKWORM),
+        served("cvat_server", "cvat/server", BOOKWORM),
+        served("cvat_ui", "cvat/ui", BOOKWORM),
+        served("monailabel", "monailabel", BOOKWORM),
+    ]

@@ -1,0 +1,77 @@
+"""The HTTP side: what every call has in common, and the routes of the other modules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+import anyio.to_thread
+import django
+from fastapi import FastAPI
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cvat_stand_in.settings")
+django.setup()
+
+from . import routes_accounts, routes_organizations, routes_server, routes_tasks  # noqa: E402 (they need Django's models)
+from .errors import Refused  # noqa: E402
+from .http import CvatResponse  # noqa: E402
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+THREADS = 16  # each has a database connection of its own
+
+
+async def lifespan(_: FastAPI):  # type: ignore[no-untyped-def]
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+
+
+app = FastAPI(openapi_url=None, redirect_slashes=False, default_response_class=CvatResponse, lifespan=lifespan)
+ROUTERS = [module.router for module in (routes_server, routes_accounts, routes_organizations, routes_tasks)]
+for router in ROUTERS:
+    app.include_router(router)
+
+
+def allowed(http: HttpRequest) -> list[str]:
+    """The methods of the call's path, as the real server lists them; none for a path that it does not have."""
+    found = {
+        method
+        for router in ROUTERS
+        for route in router.routes
+        if route.matches(http.scope)[0] != Match.NONE
+        for method in getattr(route, "methods", ())
+    }
+    listed = [method for method in METHODS if method in found]
+    return [*listed, *(["HEAD"] if "GET" in found else []), "OPTIONS"] if listed else []
+
+
+@app.exception_handler(Refused)
+async def refuse(_: HttpRequest, why: Refused) -> Response:
+    if why.html:
+        return HTMLResponse(why.body, why.status)
+    headers = {"www-authenticate": "Token"} if why.status == 401 else {}
+    return CvatResponse(why.body, why.status, headers)
+
+
+@app.middleware("http")
+async def frame(http: HttpRequest, go_on: Callable[[HttpRequest], Awaitable[Response]]) -> Response:
+    """Accepts paths with and without a slash at their end, and adds the headers that every reply has."""
+    path = http.scope["path"]
+    if len(path) > 1 and path.endswith("/"):
+        http.scope["path"] = path.rstrip("/")
+    methods = allowed(http)
+    if not methods:
+        return HTMLResponse("<h1>Not Found</h1><p>The requested resource was not found on this server.</p>", 404)
+    reply: Response
+    if http.method == "OPTIONS":
+        reply = CvatResponse({})
+    elif http.method not in methods:
+        reply = CvatResponse({"detail": f'Method "{http.method}" not allowed.'}, 405)
+    else:
+        reply = await go_on(http)
+    if "content-disposition" not in reply.headers:
+        reply.headers["allow"] = ", ".join(methods)
+        reply.headers["x-frame-options"] = "DENY"
+    return reply
