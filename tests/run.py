@@ -37,7 +37,8 @@ PARTS: dict[str, list[list[str]]] = {
         [sys.executable, "molecule/stand_ins/build.py"],
         [sys.executable, "molecule/stand_ins/inputs.py"],
     ],
-    "molecule": [["molecule", "test", "--scenario-name", "default"]],
+    "stack": [["molecule", "test", "--scenario-name", "default"]],
+    "refusals": [["molecule", "test", "--scenario-name", "refusals"]],
 }
 
 

@@ -15,6 +15,9 @@ from docker.models.containers import Container
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Molecule asks for colours, which nobody can search.
+PLAIN = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+
 
 @pytest.fixture(scope="session")
 def inventory() -> str:
@@ -30,7 +33,7 @@ def variables(inventory: str) -> dict[str, Any]:
     shown = subprocess.run(
         ["ansible", "monailabel", "-i", inventory, *debug],
         cwd=ROOT,
-        env={**os.environ, **output},
+        env={**PLAIN, **output},
         capture_output=True,
         text=True,
         check=True,
@@ -65,7 +68,12 @@ def play(inventory: str) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["ansible-playbook", "-i", inventory, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+            ["ansible-playbook", "-i", inventory, *arguments],
+            cwd=ROOT,
+            env=PLAIN,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return run

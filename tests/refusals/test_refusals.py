@@ -1,0 +1,119 @@
+"""Wrong input is refused before the host is touched, with a sentence that says how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+
+ROOT = Path(__file__).resolve().parents[2]
+Refused = Callable[..., str]
+
+INPUTS: list[tuple[dict[str, Any], str]] = [
+    ({"monailabel_conf": {"epistemic_top_k": -3}}, "epistemic_top_k is -3. Write how many frames go into a task"),
+    ({"monailabel_conf": {"epistemic_topk": 5}}, "epistemic_topk. Supported parameters include: auto_finetune"),
+    ({"monailabel_conf": {"epistemic_top_k": "ten"}}, "epistemic_top_k"),
+    ({"monailabel_conf": {"models": ["tooltraking"]}}, "must be one or more of: tooltracking, inbody, deepedit, all"),
+    ({"monailabel_conf": {"epistemic_simulation_size": 1}}, "Variance needs at least 2 passes"),
+    ({"monailabel_conf": {"auto_finetune_check_interval": 0}}, "Write seconds, 1 or more; 60 is usual."),
+    ({"monailabel_datasets_dir": "/srv/nowhere"}, "/srv/nowhere/images on endolab-bare holds no frames"),
+    ({"monailabel_cvat_url": "http://127.0.0.1:8080/api"}, "Write scheme, name and port only, for example http://"),
+    ({"monailabel_cvat_username": "lab:1"}, "must not be empty or contain a colon"),
+    ({"monailabel_cvat_password": "密码"}, "a character beyond Latin-1"),
+    ({"monailabel_gpus": "two"}, 'monailabel_gpus is \\"two\\". Write all, none, or a list'),
+    ({"monailabel_gpu": "none"}, "monailabel_gpu (did you mean monailabel_gpus?)"),
+    ({"monailabel_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
+    ({"monailabel_bundle": "/nowhere.zip"}, "which is neither a URL nor a file on the machine you run"),
+    ({"monailabel_bundle_checksum": "md5:1"}, "Write sha256: and 64 hexadecimal digits"),
+    ({"edge_http_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
+    ({"edge_http_port": "http"}, "edge_http_port"),
+    ({"cvat_server_port": 3142}, "Port 3142 or 8082 on endolab-bare is taken by python3"),
+    ({"cvat_admin_password": ""}, "cvat_kvrocks_password is empty. Mend it with `ansible-vault edit"),
+    ({"cvat_service_username": "admin"}, "MONAI Label needs an account of its own"),
+    ({"cvat_admin_username": "the admin"}, "1 to 150 letters, digits and @ . + - _."),
+    ({"cvat_redis_password": "a%b"}, "may hold letters and digits only"),
+    ({"docker_engine_source": "snap"}, "value of docker_engine_source must be one of: docker, distribution"),
+    ({"docker_engine_free_gib": 1000000}, "GiB free and the images need 1000000 GiB. Make room"),
+    ({"docker_engine_key_fingerprint": "0" * 40}, "Nothing was written. If the publisher has changed its key"),
+    ({"nvidia_container_toolkit_version": "1.20.0"}, "it needs the package revision too, for example 1.20.0-1"),
+    ({"nvidia_container_toolkit_version": "1.17.4-1"}, "Endolab needs 1.18.0 or newer"),
+    ({"nvidia_container_toolkit_minimum_driver": "999.1"}, "999.1 or newer is needed. Upgrade the driver and reboot."),
+]
+
+
+@pytest.mark.parametrize(("variables", "sentence"), INPUTS, ids=lambda value: str(value)[:60])
+def test_a_wrong_value_is_refused(refused: Refused, variables: dict[str, Any], sentence: str) -> None:
+    assert sentence in refused(variables)
+
+
+@contextmanager
+def condition(bare: Container, begin: str, end: str) -> Iterator[None]:
+    """The host with something wrong on it."""
+    assert bare.exec_run(["sh", "-c", begin])[0] == 0
+    try:
+        yield
+    finally:
+        assert bare.exec_run(["sh", "-c", end])[0] == 0
+
+
+CONDITIONS = [
+    ("systemctl stop stand-in-nvidia-driver", "systemctl start stand-in-nvidia-driver", "has no NVIDIA driver loaded"),
+    (
+        "mkdir -p /etc/stand-ins && echo VERSION=470.57.02 > /etc/stand-ins/nvidia-driver.env"
+        " && systemctl restart stand-in-nvidia-driver",
+        "rm /etc/stand-ins/nvidia-driver.env && systemctl restart stand-in-nvidia-driver",
+        "The NVIDIA driver on endolab-bare is 470.57.02; 525.60.13 or newer is needed.",
+    ),
+    (
+        "mkdir -p /snap/bin && touch /snap/bin/docker",
+        "rm -r /snap",
+        "comes from snap, where containers cannot get the GPU",
+    ),
+    (
+        "cp /etc/docker/daemon.json /tmp/kept && echo '{\"a\": 1,}' > /etc/docker/daemon.json",
+        "cp /tmp/kept /etc/docker/daemon.json",
+        "/etc/docker/daemon.json on endolab-bare is not valid JSON",
+    ),
+    (
+        "mv /srv/endolab/datasets/images /tmp/images && mkdir /srv/endolab/datasets/images",
+        "rmdir /srv/endolab/datasets/images && mv /tmp/images /srv/endolab/datasets/images",
+        "*.jpeg and subdirectories are not read by MONAI Label",
+    ),
+]
+
+
+@pytest.mark.parametrize(("begin", "end", "sentence"), CONDITIONS, ids=[sentence[:40] for *_, sentence in CONDITIONS])
+def test_a_wrong_host_is_refused(refused: Refused, bare: Container, begin: str, end: str, sentence: str) -> None:
+    with condition(bare, begin, end):
+        assert sentence in refused()
+
+
+def test_missing_credentials_are_refused(refused: Refused, inventory: str, tmp_path: Path) -> None:
+    shutil.copytree(inventory, tmp_path / "lab")
+    (tmp_path / "lab/group_vars/lab/credentials.yml").unlink()
+    said = refused(inventory=str(tmp_path / "lab"))
+    assert "`ansible-playbook playbooks/init.yml` writes all credentials" in said
+
+
+def test_an_inventory_without_hosts_is_refused(refused: Refused) -> None:
+    said = refused(inventory="inventories/lab")
+    assert 'Group \\"cvat\\" of the inventory has no host. Write your host' in said
+
+
+def test_a_wrong_vault_password_is_refused(refused: Refused, inventory: str, tmp_path: Path) -> None:
+    shutil.copytree(inventory, tmp_path / "lab")
+    (tmp_path / "lab/group_vars/lab/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132333435\n", encoding="ascii")
+    assert "ault" in refused(inventory=str(tmp_path / "lab"))
+
+
+def test_a_wrongly_signed_repository_is_refused(bare: Container, fails: Refused) -> None:
+    """The repository's address is written before apt looks at its signature; nothing is installed from it."""
+    with condition(bare, "true", "rm /etc/apt/sources.list.d/docker.sources /etc/apt/keyrings/docker.asc"):
+        said = fails({"docker_engine_repository": "http://127.0.0.1:3142/wrong-signature/linux"})
+        assert "not signed" in said or "NO_PUBKEY" in said or "signature" in said
+        assert bare.exec_run(["sh", "-c", "command -v dockerd"])[0] != 0

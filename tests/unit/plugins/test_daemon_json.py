@@ -1,0 +1,83 @@
+"""The module daemon_json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.endolab.active_learning.plugins.modules import daemon_json
+from hypothesis import given
+from hypothesis import strategies as st
+
+Run = Callable[..., dict[str, Any]]
+values = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.text(max_size=3), values, max_size=4)
+
+
+@given(old=objects, new=objects)
+def test_merging_twice_is_merging_once(old: dict[str, Any], new: dict[str, Any]) -> None:
+    once = daemon_json.merge(old, new)
+    assert daemon_json.merge(once, new) == once
+
+
+@given(old=objects, new=objects)
+def test_what_is_not_named_stays(old: dict[str, Any], new: dict[str, Any]) -> None:
+    merged = daemon_json.merge(old, new)
+    assert all(merged[key] == old[key] for key in old.keys() - new.keys())
+
+
+@pytest.fixture(autouse=True)
+def _no_dockerd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_json.shutil, "which", lambda _: None)
+
+
+def test_the_hosts_own_keys_survive(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"dns": ["10.0.0.1"], "features": {"buildkit": true}, "log-driver": "journald"}')
+    result = run(
+        daemon_json,
+        path=str(file),
+        settings={"features": {"cdi": True}, "dns": ["10.0.0.2"]},
+        defaults={"log-driver": "json-file", "live-restore": True},
+    )
+    assert result["changed"] is True
+    assert json.loads(file.read_text()) == {
+        "dns": ["10.0.0.1", "10.0.0.2"],
+        "features": {"buildkit": True, "cdi": True},
+        "log-driver": "journald",
+        "live-restore": True,
+    }
+
+
+def test_a_file_that_says_the_same_keeps_its_layout(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"live-restore":    true}')
+    assert run(daemon_json, path=str(file), settings={"live-restore": True})["changed"] is False
+    assert file.read_text() == '{"live-restore":    true}'
+
+
+def test_a_broken_file_is_refused_and_left(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"a": 1,}')
+    result = run(daemon_json, path=str(file), settings={"b": 2})
+    assert "is not valid JSON" in result["msg"]
+    assert "line 1 column" in result["msg"]
+    assert file.read_text() == '{"a": 1,}'
+
+
+def test_what_dockerd_refuses_is_not_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dockerd = tmp_path / "dockerd"
+    dockerd.write_text("#!/bin/sh\necho unable to configure: unknown key >&2\nexit 1\n")
+    dockerd.chmod(0o755)
+    monkeypatch.setattr(daemon_json.shutil, "which", lambda _: str(dockerd))
+    result = run(daemon_json, path=str(tmp_path / "daemon.json"), settings={"b": 2})
+    assert "dockerd refuses the settings" in result["msg"]
+    assert "unknown key" in result["msg"]
+    assert not (tmp_path / "daemon.json").exists()

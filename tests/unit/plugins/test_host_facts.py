@@ -1,0 +1,84 @@
+"""The module host_facts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.endolab.active_learning.plugins.modules import host_facts
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\n", "580.95.05"),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.172.08  Release Build  (dvs-builder)\n",
+            "570.172.08",
+        ),
+        ("", None),
+        ("GCC version:  gcc version 14.2.0 (Debian)\n", None),
+    ],
+)
+def test_the_driver_is_read_in_both_its_wordings(text: str, version: str | None) -> None:
+    assert host_facts.driver_version(text) == version
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: '0'\n- name: all\n",
+        '{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [\n{"name": "0"},\n{"name": "all"}]}',
+    ],
+)
+def test_cdi_devices_are_read_from_yaml_and_json(text: str) -> None:
+    assert host_facts.cdi_devices(text) == ["nvidia.com/gpu=0", "nvidia.com/gpu=all"]
+
+
+def test_other_peoples_devices_do_not_count() -> None:
+    assert host_facts.cdi_devices("kind: vendor.com/nic\ndevices:\n- name: all\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n', "debian"),
+        ("ID=debian\nVERSION_CODENAME=trixie\n", "debian"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "redhat"),
+        ("ID=fedora\n", "redhat"),
+        ("ID=arch\n", None),
+    ],
+)
+def test_the_family_is_known(text: str, family: str | None) -> None:
+    assert host_facts.operating_system(text)["family"] == family
+
+
+def test_a_listener_is_named(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        facts = run(host_facts, ports=[port, 1])["ansible_facts"]["endolab_host"]
+    name = Path("/proc/self/comm").read_text(encoding="ascii").strip()
+    assert facts["ports"][str(port)][0]["process"] == name
+    assert facts["ports"][str(port)][0]["address"] == "127.0.0.1"
+    assert facts["ports"]["1"] == []
+
+
+def test_a_path_is_described(run: Run, tmp_path: Path) -> None:
+    for name in ("1.png", "2.png", "3.jpeg"):
+        (tmp_path / name).touch()
+    missing = str(tmp_path / "a" / "b")
+    facts = run(host_facts, paths=[str(tmp_path), missing])["ansible_facts"]["endolab_host"]["paths"]
+    assert facts[str(tmp_path)]["images"] == {"png": 2, "jpeg": 1}
+    assert facts[missing]["exists"] is False
+    assert facts[missing]["free_bytes"] > 0
+
+
+def test_a_broken_daemon_json_is_seen() -> None:
+    assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
+    assert host_facts.daemon_json("[]") == {"exists": True, "valid": False, "error": "it is no object"}
+    assert host_facts.daemon_json(None)["exists"] is False
