@@ -14,6 +14,8 @@ from docker.models.containers import Container
 ROOT = Path(__file__).resolve().parents[2]
 Refused = Callable[..., str]
 
+SUM = "sha256:" + 64 * "0"
+
 INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"monailabel_conf": {"epistemic_top_k": -3}}, "epistemic_top_k is -3. Write how many frames go into a task"),
     ({"monailabel_conf": {"epistemic_topk": 5}}, "epistemic_topk. Supported parameters include: auto_finetune"),
@@ -28,10 +30,13 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"monailabel_gpus": "two"}, 'monailabel_gpus is \\"two\\". Write all, none, or a list'),
     ({"monailabel_gpu": "none"}, "monailabel_gpu (did you mean monailabel_gpus?)"),
     ({"monailabel_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
-    ({"monailabel_bundle": "/nowhere.zip"}, "which is neither a URL nor a file on the machine you run"),
+    (
+        {"monailabel_bundle": "/nowhere.zip", "monailabel_bundle_checksum": SUM},
+        "which is neither a URL nor a file on the machine you run",
+    ),
     ({"monailabel_bundle_checksum": "md5:1"}, "Write sha256: and 64 hexadecimal digits"),
     ({"edge_http_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
-    ({"edge_http_port": "http"}, "edge_http_port"),
+    ({"cvat_disk_usage_max": "most"}, "argument 'cvat_disk_usage_max' is of type"),
     ({"cvat_server_port": 3142}, "Port 3142 or 8082 on endolab-bare is taken by python3"),
     ({"cvat_admin_password": ""}, "cvat_kvrocks_password is empty. Mend it with `ansible-vault edit"),
     ({"cvat_service_username": "admin"}, "MONAI Label needs an account of its own"),
@@ -66,7 +71,7 @@ CONDITIONS = [
     (
         "mkdir -p /etc/stand-ins && echo VERSION=470.57.02 > /etc/stand-ins/nvidia-driver.env"
         " && systemctl restart stand-in-nvidia-driver",
-        "rm /etc/stand-ins/nvidia-driver.env && systemctl restart stand-in-nvidia-driver",
+        "rm -r /etc/stand-ins && systemctl restart stand-in-nvidia-driver",
         "The NVIDIA driver on endolab-bare is 470.57.02; 525.60.13 or newer is needed.",
     ),
     (
