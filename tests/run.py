@@ -38,6 +38,7 @@ PARTS: dict[str, list[list[str]]] = {
         [sys.executable, "molecule/stand_ins/build.py"],
         [sys.executable, "molecule/stand_ins/inputs.py"],
     ],
+    "contract": [[*PYTEST, "tests/stand_ins"]],
     "stack": [["molecule", "test", "--scenario-name", "default"]],
     "refusals": [["molecule", "test", "--scenario-name", "refusals"]],
     "clean-up": [

@@ -36,15 +36,14 @@ for router in ROUTERS:
 
 def allowed(http: HttpRequest) -> list[str]:
     """The methods of the call's path, as the real server lists them; none for a path that it does not have."""
-    found = {
-        method
-        for router in ROUTERS
-        for route in router.routes
-        if route.matches(http.scope)[0] != Match.NONE
-        for method in getattr(route, "methods", ())
-    }
+    routes = [route for router in ROUTERS for route in router.routes if route.matches(http.scope)[0] != Match.NONE]
+    if not routes:
+        return []
+    # The plainest path wins: /api/users/self also looks like the user of a number.
+    path = min((route.path for route in routes), key=lambda path: (path.count("{"), -len(path)))
+    found = {method for route in routes if route.path == path for method in route.methods}
     listed = [method for method in METHODS if method in found]
-    return [*listed, *(["HEAD"] if "GET" in found else []), "OPTIONS"] if listed else []
+    return [*listed, *(["HEAD"] if found & {"GET", "HEAD"} else []), "OPTIONS"]
 
 
 @app.exception_handler(Refused)
@@ -63,7 +62,8 @@ async def frame(http: HttpRequest, go_on: Callable[[HttpRequest], Awaitable[Resp
         http.scope["path"] = path.rstrip("/")
     methods = allowed(http)
     if not methods:
-        return HTMLResponse("<h1>Not Found</h1><p>The requested resource was not found on this server.</p>", 404)
+        why = "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>"
+        return HTMLResponse(why, 404, {"x-frame-options": "DENY"})
     reply: Response
     if http.method == "OPTIONS":
         reply = CvatResponse({})
@@ -72,6 +72,7 @@ async def frame(http: HttpRequest, go_on: Callable[[HttpRequest], Awaitable[Resp
     else:
         reply = await go_on(http)
     if "content-disposition" not in reply.headers:
-        reply.headers["allow"] = ", ".join(methods)
         reply.headers["x-frame-options"] = "DENY"
+        if path.rstrip("/") != "/api/server/health":
+            reply.headers["allow"] = ", ".join(methods)
     return reply

@@ -1,4 +1,4 @@
-"""Lists as the real server gives them: filtered, newest first, in pages of ten."""
+"""Lists as the real server gives them: filtered, newest first (labels: oldest first), in pages of ten."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def filtered(items: QuerySet[Any], query: dict[str, str]) -> QuerySet[Any]:
             items = items.filter(condition(json.loads(query["filter"]), fields))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Refused(400, ["Invalid filter"]) from None
-    sort = query.get("sort", "-id")
+    sort = query.get("sort", "id" if items.model.__name__ == "Label" else "-id")
     name = sort.lstrip("-")
     return items.order_by(("-" if sort.startswith("-") else "") + fields.get(name, "id"))
 

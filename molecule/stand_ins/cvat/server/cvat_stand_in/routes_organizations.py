@@ -24,10 +24,7 @@ ROLES = ("worker", "supervisor", "maintainer", "owner")
 @router.get("/api/organizations")
 @database
 def organizations(http: HttpRequest, by: Known, url: Address) -> Any:
-    # Everybody sees all names without a filter of his own, as recorded; a slug is looked up among one's own.
-    items = Organization.objects.all()
-    if "slug" in http.query_params:
-        items = items.filter(members__user=by.user)
+    items = Organization.objects.all() if by.admin else Organization.objects.filter(members__user=by.user)
     return page(http, url, items, replies.organization)
 
 

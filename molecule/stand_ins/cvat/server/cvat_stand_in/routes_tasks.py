@@ -243,29 +243,6 @@ def begin_file(task: Task, http: HttpRequest) -> Response:
     return Response(status_code=201, headers=headers)
 
 
-@router.head("/api/tasks/{number}/data/{name:path}")
-@router.patch("/api/tasks/{number}/data/{name:path}")
-async def upload_part(number: int, name: str, http: HttpRequest, by: Known) -> Response:
-    """A part of a resumable upload, or the question how far it came."""
-    task = await run_in_threadpool(database(by.get), Task, number)
-    content = await http.body()
-
-    def append() -> Response:
-        folder = background.raw(background.task_with_frames(task)).resolve()
-        file = (folder / name).resolve()
-        if not file.is_relative_to(folder) or not file.is_file():
-            raise missing("Upload")
-        if http.method == "PATCH":
-            if int(http.headers.get("upload-offset", -1)) != file.stat().st_size:
-                return Response(status_code=409)
-            with file.open("ab") as out:
-                out.write(content)
-        headers = {"upload-offset": str(file.stat().st_size), "tus-resumable": "1.0.0", "upload-filename": name}
-        return Response(status_code=204 if http.method == "PATCH" else 200, headers=headers)
-
-    return await run_in_threadpool(database(append))
-
-
 def picture(task: Task, number: int) -> Path:
     frame = task.data.frames.filter(number=number).first() if task.data else None
     if frame is None:
@@ -329,6 +306,29 @@ def task_meta(number: int, by: Known) -> Any:
 @database
 def change_meta(number: int, by: Known) -> Any:
     return task_meta(number, by)
+
+
+@router.head("/api/tasks/{number}/data/{name:path}")
+@router.patch("/api/tasks/{number}/data/{name:path}")
+async def upload_part(number: int, name: str, http: HttpRequest, by: Known) -> Response:
+    """A part of a resumable upload, or the question how far it came."""
+    task = await run_in_threadpool(database(by.get), Task, number)
+    content = await http.body()
+
+    def append() -> Response:
+        folder = background.raw(background.task_with_frames(task)).resolve()
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise missing("Upload")
+        if http.method == "PATCH":
+            if int(http.headers.get("upload-offset", -1)) != file.stat().st_size:
+                return Response(status_code=409)
+            with file.open("ab") as out:
+                out.write(content)
+        headers = {"upload-offset": str(file.stat().st_size), "tus-resumable": "1.0.0", "upload-filename": name}
+        return Response(status_code=204 if http.method == "PATCH" else 200, headers=headers)
+
+    return await run_in_threadpool(database(append))
 
 
 @router.get("/api/tasks/{number}/annotations")
