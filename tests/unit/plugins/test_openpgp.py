@@ -1,4 +1,4 @@
-"""Fingerprints of OpenPGP keys, and the module apt_key_file that trusts them."""
+"""Fingerprints of OpenPGP keys, and the module signing_key that trusts them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import fingerprints
-from ansible_collections.endolab.active_learning.plugins.modules import apt_key_file
+from ansible_collections.endolab.active_learning.plugins.modules import signing_key
 
 Run = Callable[..., dict[str, Any]]
 
@@ -59,7 +59,7 @@ def test_the_fingerprint_is_the_one_that_gpg_shows(gpg: Callable[..., bytes], al
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n!\n-----END PGP"])
 def test_what_is_no_key_has_no_fingerprint(data: bytes) -> None:
-    assert apt_key_file.keys(data) == []
+    assert signing_key.keys(data) == []
 
 
 def test_a_key_that_is_there_needs_no_network(gpg: Callable[..., bytes], run: Run, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_key_that_is_there_needs_no_network(gpg: Callable[..., bytes], run: Ru
     file.write_bytes(gpg("--armor", "--export", "there"))
     wanted = fingerprints(file.read_bytes())[0]
     spaced = " ".join(wanted[i : i + 4] for i in range(0, 40, 4)).lower()
-    result = run(apt_key_file, url="http://127.0.0.1:1/none", path=str(file), fingerprint=spaced)
+    result = run(signing_key, url="http://127.0.0.1:1/none", path=str(file), fingerprint=spaced)
     assert result["changed"] is False
 
 
@@ -77,7 +77,7 @@ def test_another_key_is_refused(gpg: Callable[..., bytes], publisher: str, run: 
     source = tmp_path / "published.asc"
     source.write_bytes(gpg("--armor", "--export", "other"))
     target = tmp_path / "key.asc"
-    result = run(apt_key_file, url=f"{publisher}/published.asc", path=str(target), fingerprint="0" * 40)
+    result = run(signing_key, url=f"{publisher}/published.asc", path=str(target), fingerprint="0" * 40)
     assert f"holds the key {fingerprints(source.read_bytes())[0]}, and {'0' * 40} was expected" in result["msg"]
     assert not target.exists()
 
@@ -88,6 +88,6 @@ def test_the_right_key_is_written(gpg: Callable[..., bytes], publisher: str, run
     source.write_bytes(gpg("--armor", "--export", "right"))
     target = tmp_path / "keyrings" / "key.asc"
     wanted = fingerprints(source.read_bytes())[0]
-    assert run(apt_key_file, url=f"{publisher}/published.asc", path=str(target), fingerprint=wanted)["changed"] is True
+    assert run(signing_key, url=f"{publisher}/published.asc", path=str(target), fingerprint=wanted)["changed"] is True
     assert target.stat().st_mode & 0o777 == 0o644
-    assert run(apt_key_file, url=f"{publisher}/published.asc", path=str(target), fingerprint=wanted)["changed"] is False
+    assert run(signing_key, url=f"{publisher}/published.asc", path=str(target), fingerprint=wanted)["changed"] is False

@@ -1,4 +1,4 @@
-"""The module apt_key_file: the one key that may sign a package repository."""
+"""The module signing_key: the one key that may sign a package repository."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.urls import fetch_url
 from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import fingerprints
 
 DOCUMENTATION = r"""
-module: apt_key_file
+module: signing_key
 short_description: The one key that may sign a package repository
 version_added: 1.0.0
 author: Endolab (@endolab)
@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   path:
-    description: The keyring that the repository's C(Signed-By) names.
+    description: The file that the repository's C(Signed-By) (apt) or C(gpgkey) (dnf) names.
     type: path
     required: true
   fingerprint:
@@ -39,7 +39,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: The key that signs NVIDIA's repository is there
-  endolab.active_learning.apt_key_file:
+  endolab.active_learning.signing_key:
     url: https://nvidia.github.io/libnvidia-container/gpgkey
     path: /etc/apt/keyrings/nvidia-container-toolkit.asc
     fingerprint: C95B321B61E88C1809C4F759DDCAE044F796ECB0
