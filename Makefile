@@ -2,6 +2,9 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Debian's Python comes without what makes virtual environments.
+INSTALL_VENV = { echo "Installing python3-venv" && apt-get -q update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qy install python3-venv >/dev/null; }
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -11,6 +14,8 @@ help: ## List the targets
 .venv: requirements.txt
 	@echo "Making a virtual environment with the pinned requirements"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV) || \
+		{ echo "Python cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch .venv

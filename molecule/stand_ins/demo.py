@@ -6,36 +6,66 @@ Usage: python molecule/stand_ins/demo.py up|down
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from catalogue import CHECKOUT
+import docker
+from catalogue import CHECKOUT, STAND_INS
 from rich.console import Console
 
-INVENTORY = ["-i", "inventories/demo"]
 KEPT = CHECKOUT / ".demo"
-STEPS = {
-    "Docker engine, images, registry and a simulated GPU host": ["molecule/stand_ins/up.yml"],
-    "Frames and a model bundle": ["molecule/stand_ins/deliver.yml"],
-    "The stack, by the same site.yml as in a lab": ["site.yml"],
+PLAY = ["ansible-playbook", "-i", "inventories/demo"]
+UP = {
+    "A Docker engine on this machine": [sys.executable, str(STAND_INS / "engine.py")],
+    "The images, from Debian's and Python's packages": [sys.executable, str(STAND_INS / "build.py")],
+    "Frames, and a model bundle trained on others": [sys.executable, str(STAND_INS / "inputs.py")],
+    "A registry with the images, and a simulated GPU host": [*PLAY, "molecule/stand_ins/up.yml"],
+    "The frames on the host": [*PLAY, "molecule/stand_ins/deliver.yml"],
+    "The stack, by the same site.yml as in a lab": [*PLAY, "site.yml"],
     "Is it all there, and has the loop asked for its first frames?": [
+        *PLAY,
         "playbooks/verify.yml",
         "-e",
         "verify_first_task_timeout=600",
     ],
-    "Its ports on this machine": ["molecule/stand_ins/relay.yml"],
+    "Its ports on this machine": [*PLAY, "molecule/stand_ins/relay.yml"],
 }
+DOWN = [*PLAY, "molecule/stand_ins/down.yml", "-e", "stand_ins_remove_registry=true"]
 
 
-def play(console: Console, title: str, arguments: list[str]) -> None:
-    """Runs a playbook, its output as it comes; CalledProcessError where it fails."""
+def environment() -> dict[str, str]:
+    """The environment of every step: nothing in the demo is vaulted, and each play says how often it asked the host."""
+    no_vault = KEPT / "no_vault"
+    no_vault.write_text("the demo has no vault\n", encoding="utf-8")
+    return {
+        **os.environ,
+        "ANSIBLE_VAULT_PASSWORD_FILE": str(no_vault),
+        "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
+    }
+
+
+def step(console: Console, title: str, command: list[str]) -> float:
+    """Runs a step, its output as it comes; returns its seconds. Raises CalledProcessError where it fails."""
     console.rule(f"[bold]{title}")
     start = time.monotonic()
-    subprocess.run(["ansible-playbook", *INVENTORY, *arguments], cwd=CHECKOUT, check=True)
-    console.print(f"[dim]{title}: {time.monotonic() - start:.0f} s")
+    subprocess.run(command, cwd=CHECKOUT, env=environment(), check=True)
+    return time.monotonic() - start
+
+
+def memory_used() -> int:
+    """Bytes that the stand-ins' containers hold together; what is only cached does not count."""
+    total = 0
+    for container in docker.from_env().containers.list(filters={"label": "endolab=stand-in"}):
+        stats: Any = container.stats(stream=False)
+        memory = stats["memory_stats"]
+        cached = memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file", 0))
+        total += memory["usage"] - cached
+    return total
 
 
 def write_credentials() -> Path:
@@ -48,12 +78,12 @@ def write_credentials() -> Path:
 
 
 def up(console: Console) -> None:
-    KEPT.mkdir(mode=0o700, exist_ok=True)
-    start = time.monotonic()
-    for title, arguments in STEPS.items():
-        play(console, title, arguments)
+    seconds = {title: step(console, title, command) for title, command in UP.items()}
     file = write_credentials()
-    console.rule(f"[bold green]The demo is up after {time.monotonic() - start:.0f} s")
+    console.rule(f"[bold green]The demo is up after {sum(seconds.values()):.0f} s")
+    for title, took in seconds.items():
+        console.print(f"[dim]{took:6.0f} s  {title}")
+    console.print(f"[dim]Memory of all of it: {memory_used() / 2**30:.1f} GiB")
     console.print("CVAT          http://127.0.0.1:8080")
     console.print("MONAI Label   http://127.0.0.1:8000")
     console.print(f"log in with   {file.relative_to(CHECKOUT)}")
@@ -61,16 +91,18 @@ def up(console: Console) -> None:
 
 
 def down(console: Console) -> None:
-    play(console, "The demo is taken away", ["molecule/stand_ins/down.yml", "-e", "stand_ins_remove_registry=true"])
-    shutil.rmtree(KEPT, ignore_errors=True)
+    step(console, "The demo is taken away", DOWN)
+    shutil.rmtree(KEPT)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Bring the demo up, or take it away.")
     parser.add_argument("verb", choices=["up", "down"])
+    verb = {"up": up, "down": down}[parser.parse_args().verb]
     console = Console(highlight=False)
+    KEPT.mkdir(mode=0o700, exist_ok=True)
     try:
-        {"up": up, "down": down}[parser.parse_args().verb](console)
+        verb(console)
     except subprocess.CalledProcessError as fault:
         console.print(f"[red]`{' '.join(fault.cmd)}` failed; what it said stands above. Mend it and run this again.")
         return 1

@@ -1,6 +1,7 @@
 """Sees to it that a Docker engine answers on this machine, and that images can be built; says what it had to do.
 
-Usage: python molecule/stand_ins/engine.py
+Usage: python molecule/stand_ins/engine.py          starts one where none answers
+       python molecule/stand_ins/engine.py --stop   stops the one that this has started, once nothing runs in it
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,14 +19,18 @@ import docker
 from docker.errors import DockerException
 
 # What has to be on PATH, and the Debian package that brings it.
-TOOLS = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
+TOOLS = {"dockerd": "docker.io", "docker": "docker-cli", "mmdebstrap": "mmdebstrap"}
 PID_FILES = {
     "dockerd": (Path("/var/run/docker.pid"),),
     "containerd": (Path("/run/docker/containerd/containerd.pid"), Path("/run/docker/containerd/docker-containerd.pid")),
 }
 LOG = Path("/var/log/dockerd.log")
+STARTED = Path("/run/endolab-dockerd.pid")
+"""Where the process that this has started is remembered."""
 START_TIMEOUT = 90.0
 """Seconds that an engine may take until it answers; one with many old containers is slow."""
+STOP_TIMEOUT = 60.0
+"""Seconds that it may take to end."""
 
 
 class EngineError(Exception):
@@ -42,9 +48,13 @@ def refusal() -> str | None:
 
 def lacking(answers: bool) -> list[str]:
     """The Debian packages to install; an engine that answers may be somebody else's and is left as it is."""
-    names = [name for name in TOOLS if not (answers and name == "dockerd")]
     search = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    return [TOOLS[name] for name in names if shutil.which(name, path=search) is None]
+    missing = [name for name in TOOLS if shutil.which(name, path=search) is None]
+    if answers and "dockerd" in missing:
+        missing.remove("dockerd")
+    if "dockerd" in missing and "docker" in missing:
+        missing.remove("docker")  # Debian 12's docker.io brings the client, too
+    return [TOOLS[name] for name in missing]
 
 
 def install(packages: list[str]) -> None:
@@ -88,6 +98,7 @@ def start() -> None:
             process = subprocess.Popen(
                 ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
+        STARTED.write_text(str(process.pid))
     deadline = time.monotonic() + START_TIMEOUT
     while (why := refusal()) is not None:
         if time.monotonic() > deadline or (process is not None and process.poll() is not None):
@@ -96,14 +107,38 @@ def start() -> None:
         time.sleep(0.2)
 
 
+def stop() -> None:
+    """Stops the engine that `start` has started, unless it is gone, another's by now, or still needed."""
+    running = PID_FILES["dockerd"][0]
+    if not (STARTED.exists() and running.exists() and STARTED.read_text() == running.read_text().strip()):
+        return
+    if docker.from_env().containers.list():
+        return
+    print("stopping the Docker engine", flush=True)
+    process = Path("/proc", STARTED.read_text())
+    os.kill(int(STARTED.read_text()), signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while process.exists():
+        if time.monotonic() > deadline:
+            raise EngineError(f"The Docker engine does not stop; process {process.name}, its own words: {LOG}")
+        time.sleep(0.2)
+    STARTED.unlink()
+
+
 def main() -> int:
     """Does what is needed; 1 where it cannot be done."""
-    argparse.ArgumentParser(description="See to it that a Docker engine answers here.").parse_args()
+    parser = argparse.ArgumentParser(description="See to it that a Docker engine answers here.")
+    parser.add_argument(
+        "--stop", action="store_true", help="stop the engine that this has started, if nothing runs in it"
+    )
     try:
-        packages = lacking(answers=refusal() is None)
-        if packages:
-            print(f"installing {', '.join(packages)}", flush=True)
-            install(packages)
+        if parser.parse_args().stop:
+            stop()
+            return 0
+        for _ in range(2):  # what docker.io does not bring is known once it is there
+            if packages := lacking(answers=refusal() is None):
+                print(f"installing {', '.join(packages)}", flush=True)
+                install(packages)
         if refusal() is not None:
             print("starting the Docker engine", flush=True)
             start()
