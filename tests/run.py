@@ -40,9 +40,11 @@ PARTS: dict[str, list[list[str]]] = {
     ],
     "contract": [[*PYTEST, "tests/stand_ins"]],
     "stack": [["molecule", "test", "--scenario-name", "default"]],
+    "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
     "refusals": [["molecule", "test", "--scenario-name", "refusals"]],
     "clean-up": [
-        ["ansible-playbook", "molecule/stand_ins/down.yml", "-i", "molecule/default/inventory", *REMOVE_REGISTRY]
+        ["ansible-playbook", "molecule/stand_ins/down.yml", "-i", "molecule/default/inventory", *REMOVE_REGISTRY],
+        [sys.executable, "molecule/stand_ins/engine.py", "--stop"],
     ],
 }
 

@@ -77,14 +77,14 @@ ansible_facts:
           type: bool
         docker:
           description: >-
-            C(binary) (path or null), C(running), C(version) (or null), C(compose), and C(daemon_json) with C(exists),
-            C(valid) and C(error).
+            C(binary) (path or null), C(package) (its name or null), C(running), C(version) (or null), C(compose), and
+            C(daemon_json) with C(exists), C(valid) and C(error).
           returned: always
           type: dict
         nvidia:
           description: >-
-            C(driver_version), C(toolkit_version) (null where there is none), C(toolkit_held), and C(cdi_devices), the
-            GPU names in the CDI specifications.
+            C(driver_version), C(gpus) (the UUIDs, in the order of their indices), C(toolkit_version) (null where there
+            is none), C(toolkit_held), and C(cdi_devices), the GPU names in the CDI specifications.
           returned: always
           type: dict
         paths:
@@ -100,6 +100,9 @@ ansible_facts:
 DOCKER_SOCKET = "/var/run/docker.sock"
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
+DOCKER_PACKAGES = ["docker-ce", "docker.io"]
+TOOLKIT_PACKAGE = "nvidia-container-toolkit"
+NVIDIA_PROC = Path("/proc/driver/nvidia")
 CDI_DIRECTORIES = ["/etc/cdi", "/var/run/cdi"]
 COMPOSE_PLUGIN = "docker/cli-plugins/docker-compose"
 COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib"]
@@ -159,10 +162,25 @@ def daemon_json(text: str | None) -> dict[str, Any]:
     return {"exists": True, "valid": error is None, "error": error}
 
 
-def docker() -> dict[str, Any]:
+def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
+    """Version of each of the packages that is installed, and whether it is held."""
+    if shutil.which("dpkg-query"):
+        line = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n"
+        command = ["dpkg-query", "-W", "-f", line, *names]
+    elif shutil.which("rpm"):
+        command = ["rpm", "-q", "--qf", "%{NAME} %{VERSION}-%{RELEASE} install installed\\n", *names]
+    else:
+        return {}
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rows = [words for words in map(str.split, output.splitlines()) if words[3:] == ["installed"]]
+    return {name: (version, want == "hold") for name, version, want, _ in rows}
+
+
+def docker(packages: dict[str, tuple[str, bool]]) -> dict[str, Any]:
     version = docker_version()
     return {
         "binary": shutil.which("dockerd"),
+        "package": next((name for name in DOCKER_PACKAGES if name in packages), None),
         "running": version is not None,
         "version": version,
         "compose": any(Path(directory, COMPOSE_PLUGIN).exists() for directory in COMPOSE_DIRECTORIES),
@@ -176,23 +194,10 @@ def driver_version(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def toolkit() -> tuple[str | None, bool]:
-    """Version of the NVIDIA container toolkit's package, and whether it is held."""
-    if shutil.which("dpkg-query"):
-        command = [
-            "dpkg-query",
-            "-W",
-            "-f",
-            "${Version} ${db:Status-Want} ${db:Status-Status}",
-            "nvidia-container-toolkit",
-        ]
-        words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-        return (words[0], words[1] == "hold") if words[2:] == ["installed"] else (None, False)
-    if shutil.which("rpm"):
-        command = ["rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}", "nvidia-container-toolkit"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return (done.stdout, False) if done.returncode == 0 else (None, False)
-    return None, False
+def gpus(proc: Path) -> list[str]:
+    """The UUIDs of the driver's GPUs in the order of their PCI addresses, which is that of their indices."""
+    found = (re.search(r"^GPU UUID:\s*(\S+)", read(file), re.M) for file in sorted(proc.glob("gpus/*/information")))
+    return [match.group(1) for match in found if match]
 
 
 def cdi_devices(text: str) -> list[str]:
@@ -203,11 +208,12 @@ def cdi_devices(text: str) -> list[str]:
     return [f"nvidia.com/gpu={first or second}" for first, second in names]
 
 
-def nvidia() -> dict[str, Any]:
-    version, held = toolkit()
+def nvidia(packages: dict[str, tuple[str, bool]]) -> dict[str, Any]:
+    version, held = packages.get(TOOLKIT_PACKAGE, (None, False))
     specifications = [file for directory in CDI_DIRECTORIES for file in Path(directory).glob("*.[jy]*")]
     return {
-        "driver_version": driver_version(read("/proc/driver/nvidia/version")),
+        "driver_version": driver_version(read(NVIDIA_PROC / "version")),
+        "gpus": gpus(NVIDIA_PROC),
         "toolkit_version": version,
         "toolkit_held": held,
         "cdi_devices": sorted({name for file in specifications for name in cdi_devices(read(file))}),
@@ -275,13 +281,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     machine = platform.machine()
+    packages = installed_packages([*DOCKER_PACKAGES, TOOLKIT_PACKAGE])
     facts = {
         "os": operating_system(read("/etc/os-release")),
         "architecture": ARCHITECTURES.get(machine, machine),
         "systemd": Path("/run/systemd/system").is_dir(),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
-        "docker": docker(),
-        "nvidia": nvidia(),
+        "docker": docker(packages),
+        "nvidia": nvidia(packages),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "ports": listeners(module.params["ports"]),
     }

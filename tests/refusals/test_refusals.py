@@ -28,14 +28,25 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"monailabel_cvat_username": "lab:1"}, "must not be empty or contain a colon"),
     ({"monailabel_cvat_password": "密码"}, "a character beyond Latin-1"),
     ({"monailabel_gpus": "two"}, 'monailabel_gpus is \\"two\\". Write all, none, or a list'),
+    ({"monailabel_gpus": [0, 7]}, "monailabel_gpus names 7, and endolab-bare has 0, GPU-00000000-"),
+    ({"monailabel_gpus": ["GPU-1"]}, "`nvidia-smi -L` on the host lists them"),
+    ({"monailabel_host": "192.0.2.1"}, "MONAI Label calls itself at 127.0.0.1 after each training"),
+    ({"monailabel_app": "apps/../endoscopy"}, "Write apps/NAME"),
+    ({"monailabel_studies": "images"}, "datasets or a directory below it such as datasets/images"),
     ({"monailabel_gpu": "none"}, "monailabel_gpu (did you mean monailabel_gpus?)"),
+    ({"monailabel_port": 70000}, "monailabel_port is 70000. Write a number from 1024 to 65535"),
     ({"monailabel_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
     (
         {"monailabel_bundle": "/nowhere.zip", "monailabel_bundle_checksum": SUM},
         "which is neither a URL nor a file on the machine you run",
     ),
     ({"monailabel_bundle_checksum": "md5:1"}, "Write sha256: and 64 hexadecimal digits"),
+    ({"edge_http_port": 80}, "edge_http_port is 80. Write a number from 1024 to 65535"),
+    ({"edge_http_port": "http"}, "argument 'edge_http_port' is of type"),
+    ({"edge_http_port": 8000}, "monailabel_port are the same: 8000, 8081, 8082, 8000"),
     ({"edge_http_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
+    ({"cvat_ui_port": 99}, "cvat_server_port is 8081 and cvat_ui_port 99. Write numbers from 1024 to 65535"),
+    ({"cvat_disk_usage_max": 120}, "Write a percentage from 1 to 100"),
     ({"cvat_disk_usage_max": "most"}, "argument 'cvat_disk_usage_max' is of type"),
     ({"cvat_server_port": 3142}, "Port 3142 or 8082 on endolab-bare is taken by python3"),
     ({"cvat_admin_password": ""}, "cvat_kvrocks_password is empty. Mend it with `ansible-vault edit"),
@@ -83,6 +94,14 @@ CONDITIONS = [
         "cp /etc/docker/daemon.json /tmp/kept && echo '{\"a\": 1,}' > /etc/docker/daemon.json",
         "cp /tmp/kept /etc/docker/daemon.json",
         "/etc/docker/daemon.json on endolab-bare is not valid JSON",
+    ),
+    (
+        "cp -r /var/lib/dpkg /tmp/dpkg && mount --bind /tmp/dpkg /var/lib/dpkg"
+        " && mkdir -p /tmp/docker.io/DEBIAN && printf 'Package: docker.io\nVersion: 26\nArchitecture: all\n"
+        "Maintainer: test\nDescription: test\n' > /tmp/docker.io/DEBIAN/control"
+        " && dpkg-deb --build /tmp/docker.io && dpkg --install /tmp/docker.io.deb",
+        "umount /var/lib/dpkg",
+        "Set docker_engine_source: distribution in the inventory, or remove docker.io first.",
     ),
     (
         "mv /srv/endolab/datasets/images /tmp/images && mkdir /srv/endolab/datasets/images",

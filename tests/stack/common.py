@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,3 +48,11 @@ def ask(host: Host, variables: dict[str, Any], who: str, path: str, method: str 
             f"http://127.0.0.1:{base}{path}",
         ).stdout
     )
+
+
+def cvat(host: Host, variables: dict[str, Any], path: str) -> dict[str, Any]:
+    """CVAT's answer to its administrator, through the edge."""
+    login = f"{variables['cvat_admin_username']}:{variables['cvat_admin_password']}"
+    url = f"http://127.0.0.1:{variables.get('edge_http_port', 8080)}/api/{path}"
+    answer: dict[str, Any] = json.loads(host.check_output("curl -fsS -u %s %s", login, url))
+    return answer

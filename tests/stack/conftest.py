@@ -16,7 +16,12 @@ from docker.models.containers import Container
 ROOT = Path(__file__).resolve().parents[2]
 
 # Molecule asks for colours, which nobody can search.
-PLAIN = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+PLAIN = {
+    **os.environ,
+    "ANSIBLE_FORCE_COLOR": "false",
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
+}
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,42 @@ def test_a_path_is_described(run: Run, tmp_path: Path) -> None:
     assert facts[missing]["free_bytes"] > 0
 
 
+def test_gpus_are_named_in_the_order_of_their_addresses(tmp_path: Path) -> None:
+    for address, uuid in (("0000:81:00.0", "GPU-b"), ("0000:01:00.0", "GPU-a")):
+        (tmp_path / "gpus" / address).mkdir(parents=True)
+        (tmp_path / "gpus" / address / "information").write_text(f"Model: \t\t H100\nGPU UUID: \t {uuid}\n")
+    assert host_facts.gpus(tmp_path) == ["GPU-a", "GPU-b"]
+    assert host_facts.gpus(tmp_path / "no-driver") == []
+
+
+@pytest.mark.parametrize(
+    ("manager", "output", "found"),
+    [
+        (
+            "dpkg-query",
+            "docker.io 26.1.5 install installed\\n"
+            "nvidia-container-toolkit 1.20.0-1 hold installed\\n"
+            "docker-ce 5:28 deinstall config-files\\n",
+            {"docker.io": ("26.1.5", False), "nvidia-container-toolkit": ("1.20.0-1", True)},
+        ),
+        (
+            "rpm",
+            "docker-ce 28.5.0-1 install installed\\npackage docker.io is not installed\\n",
+            {"docker-ce": ("28.5.0-1", False)},
+        ),
+        ("neither", "", {}),
+    ],
+)
+def test_installed_packages_are_told_from_others(
+    manager: str, output: str, found: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / manager
+    program.write_text(f"#!/bin/sh\nprintf '{output}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert host_facts.installed_packages(["docker-ce", "docker.io", "nvidia-container-toolkit"]) == found
+
+
 def test_a_broken_daemon_json_is_seen() -> None:
     assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
     assert host_facts.daemon_json("[]") == {"exists": True, "valid": False, "error": "it is no object"}

@@ -8,7 +8,7 @@ from typing import Any
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import wait_until
+from tests.stack.common import cvat, wait_until
 
 DATASETS = "/srv/endolab/datasets"
 APPS = "/srv/endolab/apps"
@@ -74,15 +74,6 @@ def test_no_bundle_was_downloaded(containers: dict[str, Container]) -> None:
 
 def test_it_said_what_it_waited_for(containers: dict[str, Container]) -> None:
     assert b"knows user 'monailabel'" in containers["monailabel"].logs()
-
-
-def cvat(host: Host, variables: dict[str, Any], path: str) -> dict[str, Any]:
-    """CVAT's answer to its administrator."""
-    login = f"{variables['cvat_admin_username']}:{variables['cvat_admin_password']}"
-    answer: dict[str, Any] = json.loads(
-        host.check_output("curl -fsS -u %s %s", login, f"http://127.0.0.1:8080/api/{path}")
-    )
-    return answer
 
 
 def test_the_least_certain_frames_are_in_cvat(host: Host, variables: dict[str, Any]) -> None:

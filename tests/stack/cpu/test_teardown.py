@@ -1,0 +1,67 @@
+"""Teardown, last because it takes the stack away: it keeps the data, and takes them too when told."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from testinfra.host import Host
+
+from tests.stack.common import SERVICES, cvat, healthy
+
+Play = Callable[..., subprocess.CompletedProcess[str]]
+
+FRAMES = "/srv/endolab/datasets/images"
+APPS = "/srv/endolab/apps"
+
+
+def changes(done: subprocess.CompletedProcess[str]) -> int:
+    """How many tasks have, or would have, changed something."""
+    assert done.returncode == 0, done.stdout
+    return sum(map(int, re.findall(r"changed=(\d+)", done.stdout)))
+
+
+def test_check_mode_says_what_would_go_and_takes_nothing(play: Play, engine: docker.DockerClient) -> None:
+    assert changes(play("playbooks/teardown.yml", "--check")) > 0
+    assert healthy(engine) == SERVICES
+
+
+def test_the_services_go_and_the_data_stay(
+    play: Play, engine: docker.DockerClient, host: Host, variables: dict[str, Any]
+) -> None:
+    tasks = cvat(host, variables, "tasks")
+    weights = host.file(f"{APPS}/endoscopy/model/endoscopic_tool_segmentation/models/model.pt").sha256sum
+    scores = host.file(f"{FRAMES}/datastore_v2.json").content_string
+
+    assert changes(play("playbooks/teardown.yml")) > 0
+    assert not engine.containers.list(all=True)
+    assert not host.file("/etc/endolab/cvat").exists
+    assert not host.file("/etc/endolab/monailabel").exists
+    assert not host.file("/srv/endolab/datasets/run_monailabelinits.sh").exists
+    assert host.run("grep -rlF -e %s /etc /srv", variables["cvat_postgres_password"]).stdout == ""
+    assert changes(play("playbooks/teardown.yml")) == 0
+
+    # The database is older than this password, as where a lab has made itself a new vault.
+    done = play("site.yml", "-e", "cvat_postgres_password=another")
+    assert done.returncode == 0, done.stdout
+    assert cvat(host, variables, "tasks") == tasks
+    assert host.file(f"{APPS}/endoscopy/model/endoscopic_tool_segmentation/models/model.pt").sha256sum == weights
+    assert host.file(f"{FRAMES}/datastore_v2.json").content_string == scores
+
+
+def test_the_data_go_when_told_and_the_frames_stay(play: Play, engine: docker.DockerClient, host: Host) -> None:
+    frames = {name for name in host.file(FRAMES).listdir() if name.endswith(".png")}
+    assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) > 0
+    assert not engine.containers.list(all=True)
+    assert not engine.volumes.list()
+    assert not host.file(APPS).exists
+    assert set(host.file(FRAMES).listdir()) == frames
+    assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) == 0
+
+
+def test_a_host_without_docker_has_nothing_to_take_away(play: Play, host: Host) -> None:
+    host.check_output("systemctl stop docker.socket docker.service")
+    assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) == 0
