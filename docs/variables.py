@@ -25,13 +25,18 @@ def sentence(description: str | list[str]) -> str:
     return re.sub(r"C\(([^)]*)\)", r"`\1`", text).replace("|", "\\|").strip()
 
 
+def shown(default: Any) -> str:
+    """A default as one writes it in YAML, on one line."""
+    return default if isinstance(default, str) else yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
+
+
 def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """One Markdown row an option, its own options below it."""
     for name, option in options.items():
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = "; one of " + ", ".join(f"`{choice}`" for choice in option["choices"]) if "choices" in option else ""
-        default = "**required**" if option.get("required") else yaml.safe_dump(option.get("default", "")).split("\n")[0]
-        yield f"| `{prefix}{name}` | {kind}{choices} | {default.strip(chr(39))} | {sentence(option['description'])} |"
+        default = "**required**" if option.get("required") else shown(option.get("default", ""))
+        yield f"| `{prefix}{name}` | {kind}{choices} | {default} | {sentence(option['description'])} |"
         yield from rows(option.get("options", {}), f"{prefix}{name}.")
 
 

@@ -72,5 +72,8 @@ def catalogue() -> list[Base | Image]:
         served("opa", "cvat/opa", BOOKWORM),
         served("cvat_server", "cvat/server", BOOKWORM),
         served("cvat_ui", "cvat/ui", BOOKWORM),
+        served("clickhouse", "clickhouse", BOOKWORM),
+        served("vector", "vector", BOOKWORM),
+        served("grafana", "grafana", BOOKWORM),
         served("monailabel", "monailabel", BOOKWORM),
     ]

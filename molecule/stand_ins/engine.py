@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 
 import docker
+from catalogue import CHECKOUT, STAND_INS
 from docker.errors import DockerException
 
 # What has to be on PATH, and the Debian package that brings it.
 TOOLS = {"dockerd": "docker.io", "docker": "docker-cli", "mmdebstrap": "mmdebstrap"}
+SYSTEMD = Path("/run/systemd/system")
+PLAYBOOK = STAND_INS / "engine.yml"
 PID_FILES = {
     "dockerd": (Path("/var/run/docker.pid"),),
     "containerd": (Path("/run/docker/containerd/containerd.pid"), Path("/run/docker/containerd/docker-containerd.pid")),
@@ -58,11 +61,18 @@ def lacking(answers: bool) -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Installs Debian packages. Raises EngineError where that cannot be done here."""
+    """Installs Debian packages; Docker by the project's own role where there is systemd, as the role demands.
+
+    Raises EngineError where that cannot be done here.
+    """
     if shutil.which("apt-get") is None:
         raise EngineError(f"This is no Debian machine: install {' and '.join(packages)} yourself, then run this again.")
     if os.geteuid() != 0:
         raise EngineError(f"Run this as root, or install it: apt-get install {' '.join(packages)}")
+    if TOOLS["dockerd"] in packages and SYSTEMD.exists():
+        packages = [name for name in packages if name != TOOLS["dockerd"]]
+        if subprocess.run(["ansible-playbook", str(PLAYBOOK)], cwd=CHECKOUT, check=False).returncode:
+            raise EngineError(f"{PLAYBOOK.name} could not install Docker; what it said stands above.")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         done = subprocess.run(
@@ -89,7 +99,7 @@ def start() -> None:
         raise EngineError(
             f"No Docker engine answers ({refusal()}). Start it, or let this user speak to it (group docker)."
         )
-    if Path("/run/systemd/system").exists():
+    if SYSTEMD.exists():
         subprocess.run(["systemctl", "start", "docker.service"], check=False)
         process = None
     else:

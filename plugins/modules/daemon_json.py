@@ -29,9 +29,12 @@ options:
     type: dict
     default: {}
   defaults:
-    description: Keys that are used only where the file and O(settings) have none.
-    type: dict
-    default: {}
+    description:
+      - Groups of keys that belong together; a group is used only where the file and O(settings) have none of its keys.
+      - Docker does not start with the options of one log driver on another, for example.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description: Says what would change.
@@ -105,7 +108,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "settings": {"type": "dict", "default": {}},
-            "defaults": {"type": "dict", "default": {}},
+            "defaults": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -116,7 +119,9 @@ def main() -> None:
     except ValueError as fault:
         module.fail_json(msg=str(fault))
     wanted = merge(old, module.params["settings"])
-    wanted = {**module.params["defaults"], **wanted}
+    for group in module.params["defaults"]:
+        if not group.keys() & wanted.keys():
+            wanted = {**wanted, **group}
     after = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
     changed = wanted != old or not path.exists()
     if changed and not module.check_mode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import platform
 import re
@@ -33,6 +34,9 @@ options:
     type: list
     elements: int
     default: []
+  data_root:
+    description: Docker's data directory where it is to be another than C(daemon.json) says.
+    type: path
 attributes:
   check_mode:
     description: Reads only.
@@ -77,8 +81,10 @@ ansible_facts:
           type: bool
         docker:
           description: >-
-            C(binary) (path or null), C(package) (its name or null), C(running), C(version) (or null), C(compose), and
-            C(daemon_json) with C(exists), C(valid) and C(error).
+            C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
+            C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
+            C(compose), C(data_root), C(free_bytes) of its disk, and C(daemon_json)
+            with C(exists), C(valid) and C(error).
           returned: always
           type: dict
         nvidia:
@@ -88,11 +94,11 @@ ansible_facts:
           returned: always
           type: dict
         paths:
-          description: For each path C(exists), C(images) (a number for each extension) and C(free_bytes) of its disk.
+          description: For each path C(exists) and C(images) (a number for each extension).
           returned: always
           type: dict
         ports:
-          description: For each port, its listeners with C(address), C(process) and C(container) (in one or not).
+          description: For each port, its listeners with C(address), C(process) and C(container) (its name, or null).
           returned: always
           type: dict
 """
@@ -100,7 +106,9 @@ ansible_facts:
 DOCKER_SOCKET = "/var/run/docker.sock"
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
+DEFAULT_DATA_ROOT = "/var/lib/docker"
 DOCKER_PACKAGES = ["docker-ce", "docker.io"]
+CONFLICTING_PACKAGES = ["containerd", "containerd.io", "runc", "podman-docker"]
 TOOLKIT_PACKAGE = "nvidia-container-toolkit"
 NVIDIA_PROC = Path("/proc/driver/nvidia")
 CDI_DIRECTORIES = ["/etc/cdi", "/var/run/cdi"]
@@ -139,27 +147,30 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(DOCKER_SOCKET)
 
 
-def docker_version() -> str | None:
-    """The version of the engine that answers; None where none does."""
+def ask_docker(path: str) -> Any:
+    """What the engine answers; None where none does."""
     connection = UnixConnection("docker")
     try:
-        connection.request("GET", "/version")
-        return str(json.loads(connection.getresponse().read())["Version"])
-    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
         connection.close()
 
 
 def daemon_json(text: str | None) -> dict[str, Any]:
-    """Whether daemon.json is there and an object, and if not, why not."""
+    """Whether daemon.json is there and an object, and if not, why not; where it puts the data, if it does."""
     if text is None:
-        return {"exists": False, "valid": True, "error": None}
+        return {"exists": False, "valid": True, "error": None, "data_root": None}
+    settings, error = {}, None
     try:
-        error = None if isinstance(json.loads(text or "{}"), dict) else "it is no object"
+        settings = json.loads(text or "{}")
     except ValueError as fault:
         error = str(fault)
-    return {"exists": True, "valid": error is None, "error": error}
+    if not isinstance(settings, dict):
+        settings, error = {}, "it is no object"
+    return {"exists": True, "valid": error is None, "error": error, "data_root": settings.get("data-root")}
 
 
 def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
@@ -176,15 +187,26 @@ def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
     return {name: (version, want == "hold") for name, version, want, _ in rows}
 
 
-def docker(packages: dict[str, tuple[str, bool]]) -> dict[str, Any]:
-    version = docker_version()
+def free_bytes(path: Path) -> int:
+    """Free space of the disk that a path is, or would be, on."""
+    return shutil.disk_usage(next(parent for parent in [path, *path.parents] if parent.exists())).free
+
+
+def docker(packages: dict[str, tuple[str, bool]], data_root: str | None) -> dict[str, Any]:
+    version = (ask_docker("/version") or {}).get("Version")
+    settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None)
+    data_root = data_root or settings["data_root"] or DEFAULT_DATA_ROOT
     return {
         "binary": shutil.which("dockerd"),
         "package": next((name for name in DOCKER_PACKAGES if name in packages), None),
+        "conflicts": [name for name in CONFLICTING_PACKAGES if name in packages],
         "running": version is not None,
+        "manageable": version is not None and importlib.util.find_spec("requests") is not None,
         "version": version,
         "compose": any(Path(directory, COMPOSE_PLUGIN).exists() for directory in COMPOSE_DIRECTORIES),
-        "daemon_json": daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None),
+        "data_root": data_root,
+        "free_bytes": free_bytes(Path(data_root)),
+        "daemon_json": settings,
     }
 
 
@@ -221,15 +243,14 @@ def nvidia(packages: dict[str, tuple[str, bool]]) -> dict[str, Any]:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """A path's images by extension, and the free space of the disk that it is, or would be, on."""
+    """A path's images by extension."""
     images: dict[str, int] = {}
     if path.is_dir():
         for file in path.iterdir():
             if file.is_file():
                 extension = file.suffix.lstrip(".")
                 images[extension] = images.get(extension, 0) + 1
-    nearest = next(parent for parent in [path, *path.parents] if parent.exists())
-    return {"exists": path.exists(), "images": images, "free_bytes": shutil.disk_usage(nearest).free}
+    return {"exists": path.exists(), "images": images}
 
 
 def address(field: str) -> tuple[str, int]:
@@ -239,8 +260,8 @@ def address(field: str) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
 
 
-def owners(inodes: set[str]) -> dict[str, tuple[str, bool]]:
-    """For each socket's inode the name of its process, and whether that runs in a container."""
+def owners(inodes: set[str]) -> dict[str, tuple[str, str | None]]:
+    """For each socket's inode the name of its process, and the id of the container that this runs in."""
     found = {}
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
@@ -250,13 +271,22 @@ def owners(inodes: set[str]) -> dict[str, tuple[str, bool]]:
         inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
         if inode in inodes:
             process = link.parents[1]
-            in_container = re.search(r"[/-]([0-9a-f]{64})", read(process / "cgroup")) is not None
-            found[inode] = (read(process / "comm").strip(), in_container)
+            ids = re.findall(r"[/-]([0-9a-f]{64})", read(process / "cgroup"))
+            found[inode] = (read(process / "comm").strip(), ids[-1] if ids else None)
     return found
 
 
+def containers() -> tuple[dict[str, str], dict[int, str]]:
+    """The names of the running containers by their ids, and by the ports that they publish."""
+    by_id, by_port = {}, {}
+    for container in ask_docker("/containers/json") or []:
+        name = by_id[container["Id"]] = container["Names"][0].lstrip("/")
+        by_port.update({port["PublicPort"]: name for port in container["Ports"] if "PublicPort" in port})
+    return by_id, by_port
+
+
 def listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """Who listens on each of the ports."""
+    """Who listens on each of the ports; a container's published port is held by a process of Docker's."""
     sockets = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in read(table).splitlines()[1:]:
@@ -265,10 +295,12 @@ def listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
             if fields[3] == LISTEN and port in ports:
                 sockets.append((port, where, fields[9]))
     processes = owners({inode for _, _, inode in sockets}) if sockets else {}
+    by_id, by_port = containers() if sockets else ({}, {})
     result: dict[str, list[dict[str, Any]]] = {str(port): [] for port in ports}
     for port, where, inode in sockets:
-        name, in_container = processes.get(inode, ("an unknown process", False))
-        result[str(port)].append({"address": where, "process": name, "container": in_container})
+        process, container = processes.get(inode, ("an unknown process", None))
+        name = by_id.get(container, container) if container else by_port.get(port)
+        result[str(port)].append({"address": where, "process": process, "container": name})
     return result
 
 
@@ -277,17 +309,18 @@ def main() -> None:
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "data_root": {"type": "path"},
         },
         supports_check_mode=True,
     )
     machine = platform.machine()
-    packages = installed_packages([*DOCKER_PACKAGES, TOOLKIT_PACKAGE])
+    packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE])
     facts = {
         "os": operating_system(read("/etc/os-release")),
         "architecture": ARCHITECTURES.get(machine, machine),
         "systemd": Path("/run/systemd/system").is_dir(),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
-        "docker": docker(packages),
+        "docker": docker(packages, module.params["data_root"]),
         "nvidia": nvidia(packages),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "ports": listeners(module.params["ports"]),

@@ -48,11 +48,15 @@ def changes(bare: Container) -> set[str]:
 def fails(inventory: str) -> Callable[..., str]:
     """Runs site.yml with these variables; it must fail. Returns what it said."""
 
-    def run(variables: dict[str, Any] | None = None, inventory: str = inventory) -> str:
+    def run(
+        variables: dict[str, Any] | None = None,
+        inventory: str = inventory,
+        environment: dict[str, str] | None = None,
+    ) -> str:
         done = subprocess.run(
             ["ansible-playbook", "-i", inventory, "site.yml", "-e", json.dumps(variables or {})],
             cwd=ROOT,
-            env={**os.environ, **PLAIN_JSON},
+            env={**os.environ, **PLAIN_JSON, **(environment or {})},
             capture_output=True,
             text=True,
             check=False,

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 from docker.models.containers import Container
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +21,18 @@ SUM = "sha256:" + 64 * "0"
 INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"monailabel_conf": {"epistemic_top_k": -3}}, "epistemic_top_k is -3. Write how many frames go into a task"),
     ({"monailabel_conf": {"epistemic_topk": 5}}, "epistemic_topk. Supported parameters include: auto_finetune"),
-    ({"monailabel_conf": {"epistemic_top_k": "ten"}}, "epistemic_top_k"),
+    ({"monailabel_conf": {"epistemic_top_k": "ten"}}, "argument 'epistemic_top_k' is of type"),
+    ({"monailabel_conf": "top_k"}, "argument 'monailabel_conf' is of type"),
+    (
+        {"monailabel_conf": {"epistemic_max_samples": -1}},
+        "Write how many frames are scored in one round, or 0 for all.",
+    ),
+    ({"monailabel_conf": {"cvat_image_quality": 500}}, "Write a number from 1 to 100; 70 is usual."),
+    ({"monailabel_conf": {"cvat_segment_size": -1}}, "Write how many frames are one job, or 0"),
+    ({"monailabel_conf": {"cvat_project": ""}}, "Write a name, or leave the key out for the usual one."),
+    ({"monailabel_datasets_dir": "~/datasets"}, "Write whole paths from / on, without a colon"),
+    ({"endolab_registry": "registry:5000"}, "with a slash at its end, for example registry.example.org:5000/."),
+    ({"endolab_cvat_versions": "2.73.0"}, "endolab_cvat_versions (did you mean endolab_cvat_version?)"),
     ({"monailabel_conf": {"models": ["tooltraking"]}}, "must be one or more of: tooltracking, inbody, deepedit, all"),
     ({"monailabel_conf": {"epistemic_simulation_size": 1}}, "Variance needs at least 2 passes"),
     ({"monailabel_conf": {"auto_finetune_check_interval": 0}}, "Write seconds, 1 or more; 60 is usual."),
@@ -43,19 +56,25 @@ INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"monailabel_bundle_checksum": "md5:1"}, "Write sha256: and 64 hexadecimal digits"),
     ({"edge_http_port": 80}, "edge_http_port is 80. Write a number from 1024 to 65535"),
     ({"edge_http_port": "http"}, "argument 'edge_http_port' is of type"),
-    ({"edge_http_port": 8000}, "monailabel_port are the same: 8000, 8081, 8082, 8000"),
+    ({"edge_http_port": 8000}, "monailabel_port are the same: 8000, 8081, 8082, 8083, 8000"),
     ({"edge_http_port": 3142}, "Port 3142 on endolab-bare is taken by python3"),
-    ({"cvat_ui_port": 99}, "cvat_server_port is 8081 and cvat_ui_port 99. Write numbers from 1024 to 65535"),
+    (
+        {"cvat_ui_port": 99},
+        "cvat_server_port is 8081, cvat_ui_port 99 and cvat_grafana_port 8083. Write numbers from 1024 to 65535",
+    ),
     ({"cvat_disk_usage_max": 120}, "Write a percentage from 1 to 100"),
     ({"cvat_disk_usage_max": "most"}, "argument 'cvat_disk_usage_max' is of type"),
-    ({"cvat_server_port": 3142}, "Port 3142 or 8082 on endolab-bare is taken by python3"),
-    ({"cvat_admin_password": ""}, "cvat_kvrocks_password is empty. Mend it with `ansible-vault edit"),
+    ({"cvat_server_port": 3142}, "Port 3142 or 8082 or 8083 on endolab-bare is taken by python3"),
+    ({"cvat_analytics": True, "cvat_clickhouse_password": ""}, "cvat_clickhouse_password is empty. Mend it with"),
+    ({"cvat_admin_password": ""}, "cvat_admin_password is empty. Mend it with `ansible-vault edit"),
+    ({"cvat_admin_password": 12345678}, "is a number or nothing to YAML, not a text. Put quotes around each"),
     ({"cvat_service_username": "admin"}, "MONAI Label needs an account of its own"),
     ({"cvat_admin_username": "the admin"}, "1 to 150 letters, digits and @ . + - _."),
     ({"cvat_redis_password": "a%b"}, "may hold letters and digits only"),
     ({"docker_engine_source": "snap"}, "value of docker_engine_source must be one of: docker, distribution"),
     ({"docker_engine_free_gib": 1000000}, "GiB free and the images need 1000000 GiB. Make room"),
     ({"docker_engine_key_fingerprint": "0" * 40}, "Nothing was written. If the publisher has changed its key"),
+    ({"docker_engine_source": "distribution"}, "cannot start containers with a GPU by itself after a reboot"),
     ({"nvidia_container_toolkit_version": "1.20.0"}, "it needs the package revision too, for example 1.20.0-1"),
     ({"nvidia_container_toolkit_version": "1.17.4-1"}, "Endolab needs 1.18.0 or newer"),
     ({"nvidia_container_toolkit_minimum_driver": "999.1"}, "999.1 or newer is needed. Upgrade the driver and reboot."),
@@ -78,6 +97,12 @@ def condition(bare: Container, begin: str, end: str) -> Iterator[None]:
 
 
 CONDITIONS = [
+    (
+        "sed 's/^VERSION_ID=.*/VERSION_ID=10/' /etc/os-release > /tmp/os-release"
+        " && mount --bind /tmp/os-release /usr/lib/os-release",
+        "umount /usr/lib/os-release",
+        "endolab-bare runs debian 10. Endolab knows almalinux from 9, centos from 9, debian from 11",
+    ),
     ("systemctl stop stand-in-nvidia-driver", "systemctl start stand-in-nvidia-driver", "has no NVIDIA driver loaded"),
     (
         "mkdir -p /etc/stand-ins && echo VERSION=470.57.02 > /etc/stand-ins/nvidia-driver.env"
@@ -129,10 +154,44 @@ def test_an_inventory_without_hosts_is_refused(refused: Refused) -> None:
     assert 'Group \\"cvat\\" of the inventory has no host. Write your host' in said
 
 
-def test_a_wrong_vault_password_is_refused(refused: Refused, inventory: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("group", "sentence"),
+    [("cvat", "is in group edge and not in group cvat"), ("edge", "only an edge of its own would answer")],
+)
+def test_hosts_that_would_not_find_each_other_are_refused(
+    refused: Refused, inventory: str, tmp_path: Path, group: str, sentence: str
+) -> None:
     shutil.copytree(inventory, tmp_path / "lab")
-    (tmp_path / "lab/group_vars/lab/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132333435\n", encoding="ascii")
-    assert "ault" in refused(inventory=str(tmp_path / "lab"))
+    hosts = tmp_path / "lab/hosts.yml"
+    spread = yaml.safe_load(hosts.read_text(encoding="utf-8"))
+    spread["lab"]["hosts"]["another"] = None
+    spread[group] = {"hosts": {"another": None}}
+    hosts.write_text(yaml.safe_dump(spread), encoding="utf-8")
+    assert sentence in refused(inventory=str(tmp_path / "lab"))
+
+
+@pytest.mark.parametrize(
+    ("vault_password", "sentence"),
+    [
+        ("another password", "Decryption failed"),
+        (None, "make one with `ansible-playbook playbooks/init.yml`, or copy your lab's there."),
+    ],
+    ids=["wrong", "missing"],
+)
+def test_a_vault_without_its_password_is_refused(
+    refused: Refused, inventory: str, tmp_path: Path, vault_password: str | None, sentence: str
+) -> None:
+    assert not (ROOT / ".vault_pass").exists(), "this test needs a checkout without a vault password"
+    shutil.copytree(inventory, tmp_path / "lab")
+    vault = VaultLib([("default", VaultSecret(b"the password"))]).encrypt("cvat_admin_password: vaulted")
+    (tmp_path / "lab/group_vars/lab/vault.yml").write_bytes(vault)
+    environment = {}
+    if vault_password:
+        (tmp_path / "vault_pass").write_text(vault_password, encoding="utf-8")
+        environment["ANSIBLE_VAULT_PASSWORD_FILE"] = str(tmp_path / "vault_pass")
+    said = refused(inventory=str(tmp_path / "lab"), environment=environment)
+    assert sentence in said
+    assert "Decryption failed" in said
 
 
 def test_a_wrongly_signed_repository_is_refused(bare: Container, fails: Refused) -> None:

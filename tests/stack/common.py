@@ -21,6 +21,9 @@ SERVICES = {
 }
 
 
+ANALYTICS = {"cvat-clickhouse-1", "cvat-vector-1", "cvat-grafana-1"}
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Asks until `condition` holds; fails with `what` when that takes longer than `seconds`."""
     end = time.monotonic() + seconds

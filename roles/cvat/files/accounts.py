@@ -20,6 +20,11 @@ for wanted in json.loads(Path("/run/secrets/accounts.json").read_text(encoding="
             if getattr(user, flag) != value:
                 setattr(user, flag, value)
                 changed = True
+        # CVAT puts administrators into this group and never takes them out.
+        groups = user.groups.filter(name="admin") if user.pk and not wanted["administrator"] else ()
+        for group in groups:
+            user.groups.remove(group)
+            changed = True
         if changed:
             user.save()
             print(f"changed account: {user.username}")

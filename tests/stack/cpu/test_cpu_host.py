@@ -1,4 +1,4 @@
-"""A host without a GPU, with the distribution's Docker and every setting another than the default."""
+"""A host without a GPU, with the distribution's Docker, other ports and parameters, and with analytics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import SERVICES, cvat, healthy, wait_until
+from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, wait_until
 
 
 def test_docker_is_the_distributions(host: Host) -> None:
@@ -26,19 +26,19 @@ def test_nothing_of_nvidia_is_there(host: Host, engine: docker.DockerClient) -> 
 
 
 def test_every_service_is_healthy(engine: docker.DockerClient) -> None:
-    assert healthy(engine) == SERVICES
+    assert healthy(engine) == SERVICES | ANALYTICS
 
 
 def test_the_container_asks_for_no_device(containers: dict[str, Container]) -> None:
     assert not containers["monailabel"].attrs["HostConfig"]["DeviceRequests"]
 
 
-@pytest.mark.parametrize("port", [9000, 9080, 9081, 9082])
+@pytest.mark.parametrize("port", [9000, 9080, 9081, 9082, 9083])
 def test_the_services_listen_on_the_ports_of_the_inventory(host: Host, port: int) -> None:
     assert host.socket(f"tcp://127.0.0.1:{port}").is_listening
 
 
-@pytest.mark.parametrize("port", [8000, 8080, 8081, 8082])
+@pytest.mark.parametrize("port", [8000, 8080, 8081, 8082, 8083])
 def test_the_usual_ports_are_free(host: Host, port: int) -> None:
     assert not host.socket(f"tcp://127.0.0.1:{port}").is_listening
 
@@ -67,3 +67,25 @@ def test_the_loop_asks_for_as_many_frames_as_it_may(host: Host, variables: dict[
     assert [(task["name"], task["size"]) for task in tasks()] == [("it's $HOME_1", 4)]
     assert cvat(host, variables, "projects")["results"][0]["name"] == 'Frauenklinik "Süd"'
     assert "cuda" not in json.dumps(host.check_output("curl -fsS http://127.0.0.1:9000/info/"))
+
+
+def test_an_administrator_sees_who_did_what(host: Host, variables: dict[str, Any]) -> None:
+    login = f"{variables['cvat_admin_username']}:{variables['cvat_admin_password']}"
+
+    def page() -> str:
+        return str(host.check_output("curl -fsS -u %s http://127.0.0.1:9080/analytics/", login))
+
+    wait_until(lambda: "events of create:task: 1" in page(), 60, "the loop's task among the events")
+    assert "dashboard: CVAT events" in page()
+
+
+def test_nobody_else_sees_it(host: Host, variables: dict[str, Any]) -> None:
+    assert ask(host, variables, "service", "/analytics/", base="9080") == 403
+    assert ask(host, variables, "", "/analytics/", base="9080") == 401
+
+
+def test_the_events_want_their_password(containers: dict[str, Container]) -> None:
+    query = "import urllib.request as r; r.urlopen('http://clickhouse:8123/?query=select+1')"
+    code, output = containers["cvat-server-1"].exec_run(["python3", "-c", query])
+    assert code == 1
+    assert b"HTTP Error" in output

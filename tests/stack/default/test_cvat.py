@@ -54,17 +54,15 @@ def test_nobody_else_gets_in(host: Host, variables: dict[str, Any]) -> None:
     assert ask(host, wrong, "admin", "/api/users/self") == 401
 
 
-def test_the_service_account_is_an_ordinary_user(host: Host) -> None:
+def test_the_service_account_is_an_ordinary_user(containers: dict[str, Container]) -> None:
     query = "select username, is_superuser from auth_user order by username"
-    rows = host.check_output("docker exec cvat-db-1 psql -U cvat -d cvat -Atc %s", query)
-    assert rows.split() == ["admin|t", "monailabel|f"]
+    rows = containers["cvat-db-1"].exec_run(["psql", "-U", "cvat", "-d", "cvat", "-Atc", query])[1]
+    assert rows == b"admin|t\nmonailabel|f\n"
 
 
 def test_a_dead_worker_is_seen(containers: dict[str, Container]) -> None:
     """The health check's own command, for more workers than there are."""
-    command = (
-        ". /etc/cvat/init.d/redis_passwords; python3 /opt/cvat/manage.py workerprobe export --expected-num-workers"
-    )
+    command = ". /etc/cvat/init.d/passwords; python3 /opt/cvat/manage.py workerprobe export --expected-num-workers"
     export = containers["cvat-worker_export-1"]
     assert export.exec_run(["bash", "-c", f"{command} 2"])[0] == 0
     assert export.exec_run(["bash", "-c", f"{command} 3"])[0] == 1

@@ -76,7 +76,7 @@ def test_it_said_what_it_waited_for(containers: dict[str, Container]) -> None:
     assert b"knows user 'monailabel'" in containers["monailabel"].logs()
 
 
-def test_the_least_certain_frames_are_in_cvat(host: Host, variables: dict[str, Any]) -> None:
+def test_frames_are_in_cvat_in_a_task_of_the_loop(host: Host, variables: dict[str, Any]) -> None:
     def tasks() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = cvat(host, variables, "tasks?search=ActiveLearning_Iteration")["results"]
         return found

@@ -54,8 +54,8 @@ def test_a_container_that_does_not_ask_has_none(engine: docker.DockerClient, var
     assert "nvidia" not in see(engine, variables)
 
 
-def test_nvidia_smi_answers_inside_monai_label(host: Host) -> None:
-    assert host.check_output("docker exec monailabel nvidia-smi -L").startswith("GPU 0:")
+def test_nvidia_smi_answers_inside_monai_label(containers: dict[str, Container]) -> None:
+    assert b"GPU 0:" in containers["monailabel"].exec_run(["nvidia-smi", "-L"])[1]
 
 
 @pytest.mark.parametrize("name", ["cvat-server-1", "cvat-db-1", "endolab-edge"])

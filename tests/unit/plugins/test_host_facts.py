@@ -75,7 +75,22 @@ def test_a_path_is_described(run: Run, tmp_path: Path) -> None:
     facts = run(host_facts, paths=[str(tmp_path), missing])["ansible_facts"]["endolab_host"]["paths"]
     assert facts[str(tmp_path)]["images"] == {"png": 2, "jpeg": 1}
     assert facts[missing]["exists"] is False
-    assert facts[missing]["free_bytes"] > 0
+
+
+def test_the_disk_is_that_of_dockers_data(run: Run, tmp_path: Path) -> None:
+    facts = run(host_facts, data_root=str(tmp_path / "not" / "there"))["ansible_facts"]["endolab_host"]["docker"]
+    assert facts["data_root"] == str(tmp_path / "not" / "there")
+    assert facts["free_bytes"] > 0
+    assert host_facts.daemon_json('{"data-root": "/data"}')["data_root"] == "/data"
+
+
+def test_containers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [
+        {"Id": "a" * 64, "Names": ["/cvat-server-1"], "Ports": [{"PrivatePort": 8080, "PublicPort": 8081}]},
+        {"Id": "b" * 64, "Names": ["/monailabel"], "Ports": []},
+    ]
+    monkeypatch.setattr(host_facts, "ask_docker", lambda _: answer)
+    assert host_facts.containers() == ({"a" * 64: "cvat-server-1", "b" * 64: "monailabel"}, {8081: "cvat-server-1"})
 
 
 def test_gpus_are_named_in_the_order_of_their_addresses(tmp_path: Path) -> None:
@@ -116,5 +131,5 @@ def test_installed_packages_are_told_from_others(
 
 def test_a_broken_daemon_json_is_seen() -> None:
     assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
-    assert host_facts.daemon_json("[]") == {"exists": True, "valid": False, "error": "it is no object"}
+    assert host_facts.daemon_json("[]")["error"] == "it is no object"
     assert host_facts.daemon_json(None)["exists"] is False

@@ -31,8 +31,8 @@ def test_every_public_variable_is_specified(role: Path) -> None:
 def test_every_default_in_the_specification_is_the_real_one(role: Path) -> None:
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     for name, value in load(role / "defaults/main.yml").items():
-        if "{{" not in str(value) and options[name]["type"] != "str":
-            assert options[name].get("default") == value, name
+        if "{{" not in str(value):
+            assert options[name].get("default", "") == value, name
 
 
 def test_every_option_has_a_description_and_a_type(role: Path) -> None:
@@ -56,4 +56,4 @@ def test_internal_variables_are_marked_as_such(role: Path) -> None:
 
 def test_tasks_main_is_a_table_of_contents(role: Path) -> None:
     for file in (role / "tasks").glob("*.yml"):
-        assert len(file.read_text(encoding="utf-8").splitlines()) <= 80, file
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= (40 if file.name == "main.yml" else 80), file

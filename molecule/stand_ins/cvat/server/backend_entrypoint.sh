@@ -14,6 +14,7 @@ while (($#)); do
     init)
       "$manage" wait_for_services
       "$manage" migrate --no-input
+      if [[ ${CVAT_ANALYTICS:-0} == 1 ]]; then "$manage" make_events_table; fi
       ;;
     run)
       component=$1

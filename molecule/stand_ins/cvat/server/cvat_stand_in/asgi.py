@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio.to_thread
 import django
+from django.conf import settings
 from fastapi import FastAPI
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
@@ -15,7 +16,13 @@ from starlette.routing import Match
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cvat_stand_in.settings")
 django.setup()
 
-from . import routes_accounts, routes_organizations, routes_server, routes_tasks  # noqa: E402 (they need Django's models)
+from . import (  # noqa: E402 (they need Django's models)
+    routes_accounts,
+    routes_analytics,
+    routes_organizations,
+    routes_server,
+    routes_tasks,
+)
 from .errors import Refused  # noqa: E402
 from .http import CvatResponse  # noqa: E402
 
@@ -30,6 +37,8 @@ async def lifespan(_: FastAPI):  # type: ignore[no-untyped-def]
 
 app = FastAPI(openapi_url=None, redirect_slashes=False, default_response_class=CvatResponse, lifespan=lifespan)
 ROUTERS = [module.router for module in (routes_server, routes_accounts, routes_organizations, routes_tasks)]
+if settings.ANALYTICS:
+    ROUTERS.append(routes_analytics.router)
 for router in ROUTERS:
     app.include_router(router)
 

@@ -21,7 +21,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 
-from . import background, replies, shapes
+from . import background, events, replies, shapes
 from .errors import Refused, forbidden, invalid, missing
 from .http import Address, Body, CvatResponse, Known, database, text
 from .lists import page
@@ -77,6 +77,7 @@ def make_project(by: Known, url: Address, given: Body) -> Any:
         raise Refused(400, ["All label names must be unique"])
     made.save()
     make_labels(labels, project=made)
+    events.created(made, by)
     return CvatResponse(replies.project(made, url), 201, {"location": url(f"/api/projects/{made.id}")})
 
 
@@ -139,6 +140,7 @@ def make_task(by: Known, url: Address, given: Body) -> Any:
         project.save()
     assign(made, given)
     made.save()
+    events.created(made, by)
     return CvatResponse(replies.task(made, url), 201, {"location": url(f"/api/tasks/{made.id}")})
 
 

@@ -50,6 +50,17 @@ OPA_URL = os.environ.get("IAM_OPA_HOST", "http://opa:8181")
 DISK_USAGE_MAX = int(os.environ.get("CVAT_HEALTH_DISK_USAGE_MAX", "90"))
 BASE_URL = os.environ.get("CVAT_BASE_URL", "")
 
+ANALYTICS = os.environ.get("CVAT_ANALYTICS", "0") == "1"
+CLICKHOUSE = {
+    "url": f"http://{os.environ.get('CLICKHOUSE_HOST', 'clickhouse')}:{os.environ.get('CLICKHOUSE_PORT', '8123')}/",
+    "database": os.environ.get("CLICKHOUSE_DB", "cvat"),
+    "user": os.environ.get("CLICKHOUSE_USER", "user"),
+    "password": os.environ.get("CLICKHOUSE_PASSWORD", "user"),
+}
+LOG_SERVER = (
+    f"http://{os.environ.get('DJANGO_LOG_SERVER_HOST', 'vector')}:{os.environ.get('DJANGO_LOG_SERVER_PORT', '8282')}/"
+)
+
 SECRET_KEY = secret_key()
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "*").split(",")
 INSTALLED_APPS = [

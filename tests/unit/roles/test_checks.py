@@ -1,0 +1,171 @@
+"""The roles' refusals let through what is right, each with a real boolean, as conditions must have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = ["docker_engine", "nvidia_container_toolkit", "cvat", "edge", "monailabel"]
+
+GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
+BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
+NOT_THERE: dict[str, Any] = {"exists": False, "images": {}}
+HOST: dict[str, Any] = {
+    "os": {"id": "debian", "version_id": "13", "codename": "trixie", "family": "debian"},
+    "architecture": "amd64",
+    "systemd": True,
+    "snap_docker": False,
+    "docker": {
+        "binary": None,
+        "package": None,
+        "conflicts": [],
+        "running": False,
+        "manageable": False,
+        "version": None,
+        "compose": False,
+        "data_root": "/var/lib/docker",
+        "free_bytes": 100 * 2**30,
+        "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None},
+    },
+    "nvidia": {
+        "driver_version": "580.95.05",
+        "gpus": GPUS,
+        "toolkit_version": None,
+        "toolkit_held": False,
+        "cdi_devices": [],
+    },
+    "paths": {
+        "/etc/endolab": NOT_THERE,
+        "/etc/endolab/cvat/compose.yml": NOT_THERE,
+        "/srv/endolab/datasets": {"exists": True, "images": {}},
+        "/srv/endolab/datasets/images": {"exists": True, "images": {"png": 24}},
+        BUNDLE: NOT_THERE,
+    },
+    "ports": {str(port): [] for port in (8000, 8080, 8081, 8082, 8083)},
+}
+CREDENTIALS = {
+    "cvat_admin_username": "admin",
+    "cvat_admin_password": 'any\npassword "it\'s" $HOME',
+    "cvat_service_username": "monailabel",
+    "cvat_service_password": "\nß",
+    "cvat_postgres_password": "letters1",
+    "cvat_redis_password": "letters2",
+    "cvat_kvrocks_password": "letters3",
+    "cvat_clickhouse_password": "letters4",
+}
+
+LISTENING = {
+    "8080": [{"address": "127.0.0.1", "process": "caddy", "container": "endolab-edge"}],
+    "8081": [{"address": "127.0.0.1", "process": "docker-proxy", "container": "cvat-server-1"}],
+    "8082": [{"address": "127.0.0.1", "process": "dockerd", "container": "cvat-ui-1"}],
+    "8000": [{"address": "127.0.0.1", "process": "python3", "container": "monailabel"}],
+}
+RUNNING = {
+    **HOST,
+    "docker": {
+        **HOST["docker"],
+        "binary": "/usr/bin/dockerd",
+        "package": "docker-ce",
+        "conflicts": ["runc"],
+        "running": True,
+        "manageable": True,
+        "version": "28.5.2",
+        "free_bytes": 2**30,
+    },
+    "paths": {**HOST["paths"], "/etc/endolab": {"exists": True, "images": {}}},
+    "ports": {**HOST["ports"], **LISTENING},
+}
+
+
+def refusals(host: dict[str, Any], **settings: Any) -> list[str]:
+    """The names of the checks, of all roles, that refuse this host with these settings."""
+    variables: dict[str, Any] = {"inventory_hostname": "gpu1", "ansible_facts": {"endolab_host": host}}
+    files = [*(ROOT / "playbooks/group_vars/all").glob("*.yml")]
+    files += [ROOT / "roles" / role / part / "main.yml" for role in ROLES for part in ("defaults", "vars")]
+    for file in files:
+        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
+    variables = trusted({**variables, **CREDENTIALS, **settings})
+    templar = Templar(loader=DataLoader(), variables=variables)
+    found = []
+    for role in ROLES:
+        for check in variables[f"__{role}_checks"]:
+            held = templar.template(check["that"])
+            assert isinstance(held, bool), (role, check["name"], held)
+            # Ansible evaluates the sentence of a check that holds, too.
+            assert isinstance(templar.template(check["otherwise"]), str)
+            if not held:
+                found.append(check["name"])
+    return found
+
+
+def trusted(value: Any) -> Any:
+    """The value with every text in it marked as a template, as those of the project's files are."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("host", [HOST, RUNNING], ids=["bare", "running"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"monailabel_gpus": "none"},
+        {"monailabel_gpus": [0]},
+        {"monailabel_gpus": [0, "1"]},
+        {"monailabel_gpus": [GPUS[1]]},
+        {"monailabel_gpus": ["MIG-1", "0:1"]},
+        {"monailabel_conf": {"epistemic_top_k": 0, "cvat_segment_size": 0, "models": ["deepedit"]}},
+        {"monailabel_conf": '{"epistemic_top_k": 5}'},
+        {"edge_http_port": "8080", "monailabel_port": "8000", "cvat_disk_usage_max": "90"},
+        {"cvat_analytics": True},
+        {"cvat_analytics": "true"},
+        {"cvat_clickhouse_password": ""},
+        {"docker_engine_free_gib": "1"},
+    ],
+    ids=str,
+)
+def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, Any]) -> None:
+    assert refusals(host, **settings) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "refused"),
+    [("ubuntu", "24.04", False), ("ubuntu", "20.04", True), ("rocky", "9.6", False), ("linuxmint", "22", True),
+     ("debian", "", True), ("rhel", "8.10", True), ("almalinux", "10.1", False)],
+)  # fmt: skip
+def test_unknown_systems_are_refused(system: str, version: str, refused: bool) -> None:
+    host = {**HOST, "os": {**HOST["os"], "id": system, "version_id": version}}
+    assert ("the operating system is supported" in refusals(host)) is refused
+
+
+@pytest.mark.parametrize("password", [12345678, None, ""])
+@pytest.mark.parametrize("name", [name for name in CREDENTIALS if name.endswith("password")])
+def test_a_password_that_is_no_text_is_refused(name: str, password: Any) -> None:
+    found = refusals(HOST, **{name: password, "cvat_analytics": True})
+    assert {"every password is a text", "no password is empty"} & set(found)
+
+
+def test_a_port_of_somebody_elses_container_is_refused() -> None:
+    foreign = {"address": "0.0.0.0", "process": "docker-proxy", "container": "cadvisor"}
+    host = {**RUNNING, "ports": {port: [foreign] for port in HOST["ports"]}}
+    assert refusals(host).count("the port is free") == 2
+    assert "the ports are free" in refusals(host)
+
+
+def test_a_podman_or_kubernetes_host_is_refused() -> None:
+    host = {**HOST, "docker": {**HOST["docker"], "conflicts": ["containerd"]}}
+    assert refusals(host) == ["nothing else runs on what Docker would replace"]
+
+
+def test_an_older_engine_is_refused_with_a_gpu() -> None:
+    host = {**RUNNING, "docker": {**RUNNING["docker"], "version": "26.1.5"}}
+    assert refusals(host) == ["the engine starts GPU containers again"]
