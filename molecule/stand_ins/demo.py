@@ -37,23 +37,20 @@ UP = {
 }
 DOWN = [*PLAY, "molecule/stand_ins/down.yml", "-e", "stand_ins_remove_registry=true"]
 
-
-def environment() -> dict[str, str]:
-    """The environment of every step: nothing in the demo is vaulted, and each play says how often it asked the host."""
-    no_vault = KEPT / "no_vault"
-    no_vault.write_text("the demo has no vault\n", encoding="utf-8")
-    return {
-        **os.environ,
-        "ANSIBLE_VAULT_PASSWORD_FILE": str(no_vault),
-        "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
-    }
+# Nothing in the demo is vaulted, and each play says how often it asked the host.
+NO_VAULT = KEPT / "no_vault"
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_VAULT_PASSWORD_FILE": str(NO_VAULT),
+    "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
+}
 
 
 def step(console: Console, title: str, command: list[str]) -> float:
     """Runs a step, its output as it comes; returns its seconds. Raises CalledProcessError where it fails."""
     console.rule(f"[bold]{title}")
     start = time.monotonic()
-    subprocess.run(command, cwd=CHECKOUT, env=environment(), check=True)
+    subprocess.run(command, cwd=CHECKOUT, env=ENVIRONMENT, check=True)
     return time.monotonic() - start
 
 
@@ -101,6 +98,7 @@ def main() -> int:
     verb = {"up": up, "down": down}[parser.parse_args().verb]
     console = Console(highlight=False)
     KEPT.mkdir(mode=0o700, exist_ok=True)
+    NO_VAULT.write_text("the demo has no vault\n", encoding="utf-8")
     try:
         verb(console)
     except subprocess.CalledProcessError as fault:

@@ -61,7 +61,7 @@ def lacking(answers: bool) -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Installs Debian packages; Docker by the project's own role where there is systemd, as the role demands.
+    """Installs Debian packages; Docker by the project's own role where there is systemd, which that needs.
 
     Raises EngineError where that cannot be done here.
     """
@@ -119,14 +119,14 @@ def start() -> None:
 
 def stop() -> None:
     """Stops the engine that `start` has started, unless it is gone, another's by now, or still needed."""
-    running = PID_FILES["dockerd"][0]
-    if not (STARTED.exists() and running.exists() and STARTED.read_text() == running.read_text().strip()):
+    pid, running = (file.read_text().strip() if file.exists() else "" for file in (STARTED, PID_FILES["dockerd"][0]))
+    if not pid or pid != running:
         return
     if docker.from_env().containers.list():
         return
     print("stopping the Docker engine", flush=True)
-    process = Path("/proc", STARTED.read_text())
-    os.kill(int(STARTED.read_text()), signal.SIGTERM)
+    process = Path("/proc", pid)
+    os.kill(int(pid), signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT
     while process.exists():
         if time.monotonic() > deadline:

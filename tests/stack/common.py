@@ -39,15 +39,19 @@ def healthy(engine: docker.DockerClient) -> set[str]:
     }
 
 
+def login(variables: dict[str, Any], who: str) -> str:
+    """One of the accounts, `admin` or `service`, as curl's -u wants it."""
+    return f"{variables[f'cvat_{who}_username']}:{variables[f'cvat_{who}_password']}"
+
+
 def ask(host: Host, variables: dict[str, Any], who: str, path: str, method: str = "GET", base: str = "8081") -> int:
     """CVAT's status for a call by one of the accounts ("" for nobody), from the host."""
-    login = f"{variables[f'cvat_{who}_username']}:{variables[f'cvat_{who}_password']}" if who else ""
     return int(
         host.run(
             "curl -s -o /dev/null -w '%%{http_code}' -X %s %s %s %s",
             method,
             "-u" if who else "-s",
-            login or "-s",
+            login(variables, who) if who else "-s",
             f"http://127.0.0.1:{base}{path}",
         ).stdout
     )
@@ -55,7 +59,6 @@ def ask(host: Host, variables: dict[str, Any], who: str, path: str, method: str 
 
 def cvat(host: Host, variables: dict[str, Any], path: str) -> dict[str, Any]:
     """CVAT's answer to its administrator, through the edge."""
-    login = f"{variables['cvat_admin_username']}:{variables['cvat_admin_password']}"
     url = f"http://127.0.0.1:{variables.get('edge_http_port', 8080)}/api/{path}"
-    answer: dict[str, Any] = json.loads(host.check_output("curl -fsS -u %s %s", login, url))
+    answer: dict[str, Any] = json.loads(host.check_output("curl -fsS -u %s %s", login(variables, "admin"), url))
     return answer

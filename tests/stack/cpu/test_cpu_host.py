@@ -10,7 +10,7 @@ import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, wait_until
+from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, login, wait_until
 
 
 def test_docker_is_the_distributions(host: Host) -> None:
@@ -70,10 +70,8 @@ def test_the_loop_asks_for_as_many_frames_as_it_may(host: Host, variables: dict[
 
 
 def test_an_administrator_sees_who_did_what(host: Host, variables: dict[str, Any]) -> None:
-    login = f"{variables['cvat_admin_username']}:{variables['cvat_admin_password']}"
-
     def page() -> str:
-        return str(host.check_output("curl -fsS -u %s http://127.0.0.1:9080/analytics/", login))
+        return str(host.check_output("curl -fsS -u %s http://127.0.0.1:9080/analytics/", login(variables, "admin")))
 
     wait_until(lambda: "events of create:task: 1" in page(), 60, "the loop's task among the events")
     assert "dashboard: CVAT events" in page()

@@ -8,7 +8,7 @@ import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import ask
+from tests.stack.common import ask, login
 
 
 def test_it_is_healthy_and_comes_back(containers: dict[str, Container]) -> None:
@@ -46,11 +46,10 @@ def test_cvat_itself_would_let_anyone_register(host: Host, variables: dict[str, 
 
 
 def test_a_large_upload_passes(host: Host, variables: dict[str, Any]) -> None:
-    login = f"{variables['cvat_service_username']}:{variables['cvat_service_password']}"
     host.check_output("head -c 20000000 /dev/zero > /tmp/large")
     status = host.check_output(
         "curl -s -o /dev/null -w '%%{http_code}' -u %s -F client_files[0]=@/tmp/large http://127.0.0.1:8080/api/tasks/0/data",
-        login,
+        login(variables, "service"),
     )
     assert status == "404"  # CVAT's own answer: there is no task 0
 
