@@ -39,7 +39,9 @@ PARTS: dict[str, list[list[str]]] = {
         [sys.executable, "molecule/stand_ins/inputs.py"],
     ],
     "contract": [[*PYTEST, "tests/stand_ins"]],
+    "app": [[*PYTEST, "tests/app"]],
     "stack": [["molecule", "test", "--scenario-name", "default"]],
+    "loop": [["molecule", "test", "--scenario-name", "loop"]],
     "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
     "refusals": [["molecule", "test", "--scenario-name", "refusals"]],
     "clean-up": [

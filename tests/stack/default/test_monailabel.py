@@ -72,8 +72,23 @@ def test_no_bundle_was_downloaded(containers: dict[str, Container]) -> None:
     assert not [line for line in log.splitlines() if b"ownload" in line and b"final labels" not in line]
 
 
-def test_it_said_what_it_waited_for(containers: dict[str, Container]) -> None:
-    assert b"knows user 'monailabel'" in containers["monailabel"].logs()
+def test_it_runs_endolabs_app_on_the_shipped_one(host: Host) -> None:
+    assert host.file(f"{APPS}/endoscopy/endolab_loop/loop.py").exists
+    assert not host.file(f"{APPS}/endoscopy/lib/configs").exists
+    assert "Endoscopy (0.8.5)" in host.check_output("curl -fsS http://127.0.0.1:8000/info/")
+
+
+def test_a_wrong_key_stops_the_start_with_the_right_one(containers: dict[str, Container]) -> None:
+    command = "python3 -m monailabel.main start_server --app apps/endoscopy --studies /tmp --port 8001 --conf modles x"
+    code, output = containers["monailabel"].exec_run(["bash", "-c", command], workdir="/opt/monai")
+    assert code == 3
+    assert b"--conf modles is read by nobody; did you mean models?" in output
+
+
+def test_the_loop_is_alive(host: Host) -> None:
+    loop = json.loads(host.check_output("curl -fsS http://127.0.0.1:8000/loop"))
+    assert loop["healthy"], loop
+    assert loop["error"] is None
 
 
 def test_frames_are_in_cvat_in_a_task_of_the_loop(host: Host, variables: dict[str, Any]) -> None:

@@ -76,9 +76,15 @@ def test_no_password_shows(host: Host, containers: dict[str, Container], secret:
 def test_a_password_that_shows_is_found(host: Host, containers: dict[str, Container]) -> None:
     """The searches above find what is there: an environment, a log line, an argument and a file."""
     assert "monailabel" in inspected(containers, "run_monailabelinits.sh")
-    assert "monailabel" in logged(containers, "knows user")
+    assert "monailabel" in logged(containers, "start_server")
     assert running(host, "monailabel.main")
     assert "/etc/endolab/cvat/compose.yml" in stored(host, "CVAT_POSTGRES_PASSWORD_FILE")
+
+
+def test_the_loop_knows_its_password_from_a_file_alone(host: Host, variables: dict[str, Any]) -> None:
+    environment = host.check_output("cat /proc/$(pgrep -of '^python3 -m monailabel.main')/environ | tr '\\0' '\\n'")
+    assert "ENDOLAB_CVAT_PASSWORD_FILE=/run/endolab/secrets/password" in environment
+    assert str(variables["cvat_service_password"]).split()[0] not in environment
 
 
 def test_the_script_is_free_of_them(host: Host, variables: dict[str, Any]) -> None:

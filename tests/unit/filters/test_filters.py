@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible_collections.endolab.active_learning.plugins.filter.conf_value import conf_value
 from ansible_collections.endolab.active_learning.plugins.filter.misspelt import misspelt
+from ansible_collections.endolab.active_learning.plugins.filter.text_table import text_table
 
 
 def test_yaml_types_become_the_text_that_monai_label_reads() -> None:
@@ -20,3 +21,13 @@ def test_a_misspelt_name_comes_with_what_was_meant() -> None:
         "xyz",
     ]
     assert misspelt(["edge_http_port"], ["edge_http_port"]) == []
+
+
+def test_rows_become_a_table_with_columns_below_each_other() -> None:
+    rows = [{"id": 1, "name": "first", "more": True}, {"id": 20, "name": None}]
+    assert text_table(rows, {"id": "task", "name": "name", "jobs": "jobs"}).splitlines() == [
+        "task  name   jobs",
+        "1     first  -",
+        "20    -      -",
+    ]
+    assert text_table([], {"id": "task"}) == "task"

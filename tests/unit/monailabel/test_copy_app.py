@@ -28,9 +28,9 @@ class Image:
             f"class Main:\n    def _get_installed_dir(self, *_):\n        return {str(self.samples)!r}\n"
         )
 
-    def copy(self, name: str, marker: str = ".sha256-1") -> subprocess.CompletedProcess[str]:
+    def copy(self, name: str, verb: str = "copy") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(SCRIPT), name, str(self.apps), marker],
+            [sys.executable, str(SCRIPT), name, str(self.apps), verb],
             env={**os.environ, "PYTHONPATH": str(self.packages)},
             capture_output=True,
             text=True,
@@ -44,8 +44,18 @@ def image(tmp_path: Path) -> Image:
 
 
 def test_the_app_is_copied_without_its_models(image: Image) -> None:
-    assert image.copy("endoscopy").returncode == 0
-    assert {path.name for path in (image.apps / "endoscopy").iterdir()} == {"main.py", ".sha256-1"}
+    assert image.copy("endoscopy").stdout == "changed endoscopy/main.py\n"
+    assert {path.name for path in (image.apps / "endoscopy").iterdir()} == {"main.py"}
+
+
+def test_a_second_copy_changes_nothing(image: Image) -> None:
+    image.copy("endoscopy")
+    assert image.copy("endoscopy").stdout == ""
+
+
+def test_a_comparison_says_what_would_change_and_writes_nothing(image: Image) -> None:
+    assert image.copy("endoscopy", "compare").stdout == "changed endoscopy/main.py\n"
+    assert not (image.apps / "endoscopy").exists()
 
 
 def test_trained_weights_outlive_a_newer_image(image: Image) -> None:
@@ -54,10 +64,9 @@ def test_trained_weights_outlive_a_newer_image(image: Image) -> None:
     weights.parent.mkdir()
     weights.write_text("trained")
     (image.samples / "endoscopy" / "main.py").write_text("newer")
-    assert image.copy("endoscopy", ".sha256-2").returncode == 0
+    assert image.copy("endoscopy").returncode == 0
     assert weights.read_text() == "trained"
     assert (image.apps / "endoscopy" / "main.py").read_text() == "newer"
-    assert [path.name for path in (image.apps / "endoscopy").glob(".sha256-*")] == [".sha256-2"]
 
 
 def test_an_app_of_the_labs_own_stays_as_it_is(image: Image) -> None:

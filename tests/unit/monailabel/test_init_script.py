@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[3]
+VARS = yaml.safe_load((ROOT / "roles" / "monailabel" / "vars" / "main.yml").read_text(encoding="utf-8"))
 TEMPLATE = (ROOT / "templates" / "run_monailabelinits.sh.j2").read_text(encoding="utf-8")
 
 # Stands in the PATH for python3 and tells what it was started with.
@@ -23,7 +25,7 @@ case $1 in */wait_for_cvat.py) exit 0 ;; esac
 exec "$REAL_PYTHON" -c 'import json, os, sys
 print(json.dumps({
     "argv": [os.fsencode(a).hex() for a in sys.argv[1:]],
-    "env": {k.decode(): v.hex() for k, v in os.environb.items() if k.startswith(b"MONAI_LABEL_")},
+    "env": {k.decode(): v.hex() for k, v in os.environb.items() if k.startswith((b"MONAI_LABEL_", b"ENDOLAB_"))},
 }))' "$@"
 """
 
@@ -34,7 +36,18 @@ DEFAULTS: dict[str, Any] = {
     "monailabel_studies": "datasets/images",
     "monailabel_host": "127.0.0.1",
     "monailabel_port": 8000,
+    "__monailabel_app_is_endolabs": True,
     "__monailabel_conf": {"models": ["tooltracking"], "epistemic_enabled": True, "epistemic_top_k": 10},
+}
+
+
+def trusted(value: Any) -> Any:
+    return {k: trusted(v) for k, v in value.items()} if isinstance(value, dict) else trust_as_template(value)
+
+
+ENVIRONMENT = {
+    name: trusted(VARS[name])
+    for name in ("__monailabel_environment", "__monailabel_datastore", "__monailabel_credential_files")
 }
 
 
@@ -52,7 +65,7 @@ class Container:
         """The script, with `variables` over the defaults."""
         templar = Templar(
             loader=DataLoader(),
-            variables={**DEFAULTS, "__monailabel_mount": str(self.directory), **variables},
+            variables={**DEFAULTS, **ENVIRONMENT, "__monailabel_mount": str(self.directory), **variables},
         )
         return str(templar.template(trust_as_template(TEMPLATE)))
 
@@ -75,7 +88,7 @@ class Container:
         )
 
     def start(self, **arguments: Any) -> tuple[list[str], dict[str, str]]:
-        """What the server gets: its arguments and its MONAI_LABEL_* environment."""
+        """What the server gets: its arguments, and its environment for MONAI Label and Endolab's app."""
         done = self.run(**arguments)
         assert done.returncode == 0, done.stderr
         seen = json.loads(done.stdout)
@@ -105,6 +118,16 @@ def test_the_defaults_are_those_of_the_original_instructions(container: Containe
     assert environment == {
         "MONAI_LABEL_DATASTORE": "cvat",
         "MONAI_LABEL_DATASTORE_URL": "http://127.0.0.1:8080",
+        "ENDOLAB_CVAT_USERNAME_FILE": f"{container.directory}/secrets/username",
+        "ENDOLAB_CVAT_PASSWORD_FILE": f"{container.directory}/secrets/password",
+    }
+
+
+def test_the_shipped_app_gets_the_credentials_themselves(container: Container) -> None:
+    _, environment = container.start(__monailabel_app_is_endolabs=False)
+    assert environment == {
+        "MONAI_LABEL_DATASTORE": "cvat",
+        "MONAI_LABEL_DATASTORE_URL": "http://127.0.0.1:8080",
         "MONAI_LABEL_DATASTORE_USERNAME": "lab",
         "MONAI_LABEL_DATASTORE_PASSWORD": "secret",
     }
@@ -116,7 +139,10 @@ def test_any_credential_and_any_conf_value_survives(
     container: Container, username: str, password: str, prefix: str
 ) -> None:
     arguments, environment = container.start(
-        username=username, password=password, __monailabel_conf={"cvat_task_prefix": prefix}
+        username=username,
+        password=password,
+        __monailabel_app_is_endolabs=False,
+        __monailabel_conf={"cvat_task_prefix": prefix},
     )
     assert environment["MONAI_LABEL_DATASTORE_USERNAME"] == username
     assert environment["MONAI_LABEL_DATASTORE_PASSWORD"] == password
@@ -130,7 +156,7 @@ def test_the_script_holds_no_credential(container: Container) -> None:
 
 @pytest.mark.parametrize("name", ["username", "password"])
 def test_a_missing_secret_is_named(container: Container, name: str) -> None:
-    container.run()
+    container.run(__monailabel_app_is_endolabs=False)
     (container.directory / "secrets" / name).unlink()
     done = subprocess.run(["bash", str(container.directory / "run.sh")], capture_output=True, text=True, check=False)
     assert done.returncode == 1

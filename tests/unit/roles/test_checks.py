@@ -16,6 +16,7 @@ ROLES = ["docker_engine", "nvidia_container_toolkit", "cvat", "edge", "monailabe
 GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
 BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
 NOT_THERE: dict[str, Any] = {"exists": False, "images": {}}
+THERE: dict[str, Any] = {"exists": True, "images": {}}
 HOST: dict[str, Any] = {
     "os": {"id": "debian", "version_id": "13", "codename": "trixie", "family": "debian"},
     "architecture": "amd64",
@@ -43,7 +44,7 @@ HOST: dict[str, Any] = {
     "paths": {
         "/etc/endolab": NOT_THERE,
         "/etc/endolab/cvat/compose.yml": NOT_THERE,
-        "/srv/endolab/datasets": {"exists": True, "images": {}},
+        "/srv/endolab/datasets": THERE,
         "/srv/endolab/datasets/images": {"exists": True, "images": {"png": 24}},
         BUNDLE: NOT_THERE,
     },
@@ -78,13 +79,20 @@ RUNNING = {
         "version": "28.5.2",
         "free_bytes": 2**30,
     },
-    "paths": {**HOST["paths"], "/etc/endolab": {"exists": True, "images": {}}},
+    "paths": {**HOST["paths"], "/etc/endolab": THERE},
     "ports": {**HOST["ports"], **LISTENING},
 }
 
 
-def refusals(host: dict[str, Any], **settings: Any) -> list[str]:
-    """The names of the checks, of all roles, that refuse this host with these settings."""
+CANARY = "/etc/endolab/monailabel/canary.py"
+DEPLOYED = {
+    **RUNNING,
+    "paths": {**RUNNING["paths"], BUNDLE: THERE, CANARY: THERE},
+}
+
+
+def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: Any) -> list[str]:
+    """The names of the checks that refuse this host with these settings: those of all roles, or of these tables."""
     variables: dict[str, Any] = {"inventory_hostname": "gpu1", "ansible_facts": {"endolab_host": host}}
     files = [*(ROOT / "playbooks/group_vars/all").glob("*.yml")]
     files += [ROOT / "roles" / role / part / "main.yml" for role in ROLES for part in ("defaults", "vars")]
@@ -93,10 +101,10 @@ def refusals(host: dict[str, Any], **settings: Any) -> list[str]:
     variables = trusted({**variables, **CREDENTIALS, **settings})
     templar = Templar(loader=DataLoader(), variables=variables)
     found = []
-    for role in ROLES:
-        for check in variables[f"__{role}_checks"]:
+    for table in tables or [f"__{role}_checks" for role in ROLES]:
+        for check in variables[table]:
             held = templar.template(check["that"])
-            assert isinstance(held, bool), (role, check["name"], held)
+            assert isinstance(held, bool), (table, check["name"], held)
             # Ansible evaluates the sentence of a check that holds, too.
             assert isinstance(templar.template(check["otherwise"]), str)
             if not held:
@@ -169,3 +177,23 @@ def test_a_podman_or_kubernetes_host_is_refused() -> None:
 def test_an_older_engine_is_refused_with_a_gpu() -> None:
     host = {**RUNNING, "docker": {**RUNNING["docker"], "version": "26.1.5"}}
     assert refusals(host) == ["the engine starts GPU containers again"]
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "refused"),
+    [
+        (DEPLOYED, {}, []),
+        (DEPLOYED, {"monailabel_conf": {"models": ["inbody", "tooltracking"]}, "verify_loop_timeout": "60"}, []),
+        (DEPLOYED, {"monailabel_conf": {"models": ["all"]}}, []),
+        (DEPLOYED, {"monailabel_app_source": "upstream"}, ["the app is Endolab's"]),
+        (DEPLOYED, {"monailabel_conf": {"models": ["deepedit"]}}, ["it has a model that it can train"]),
+        (DEPLOYED, {"verify_loop_timeout": "soon"}, ["it has time"]),
+        ({**DEPLOYED, "docker": HOST["docker"]}, {}, ["the lab is there"]),
+        ({**DEPLOYED, "paths": {**DEPLOYED["paths"], CANARY: NOT_THERE}}, {}, ["the lab is there"]),
+    ],
+    ids=["as it comes", "more models", "all models", "upstream", "deepedit", "soon", "no Docker", "older"],
+)
+def test_a_canary_goes_round_only_where_it_can(
+    host: dict[str, Any], settings: dict[str, Any], refused: list[str]
+) -> None:
+    assert refusals(host, ["__monailabel_canary_checks"], **settings) == refused

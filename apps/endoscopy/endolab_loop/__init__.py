@@ -1,0 +1,1 @@
+"""The loop with CVAT, around the endoscopy app that MONAI Label ships."""

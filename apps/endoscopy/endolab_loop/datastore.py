@@ -1,0 +1,109 @@
+"""MONAI Label's datastore of the frames; what it says to CVAT is the loop's affair."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from monailabel.datastore.cvat import CVATDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
+from numpy.typing import NDArray
+from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: LoopDatastore, *args: Any, **kwargs: Any) -> Any:
+        with self.mutex:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class LoopDatastore(CVATDatastore):
+    """The shipped datastore, whose index is written whole and read by one thread at a time.
+
+    Cures: an index that is cut when its writer is killed, and then stops every later start; and threads that see it
+    empty while another one reads it anew. The label files are the truth; the index can always be made from files.
+    """
+
+    def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
+        self.mutex = threading.RLock()
+        self._seen: list[int] = []
+        _set_aside_if_damaged(Path(datastore_path) / "datastore_v2.json")
+        super().__init__(datastore_path, *args, **kwargs)
+
+    # The mutex comes before the shipped lock on the file, everywhere.
+    add_image = _alone(CVATDatastore.add_image)
+    save_label = _alone(CVATDatastore.save_label)
+    update_image_info = _alone(CVATDatastore.update_image_info)
+    update_label_info = _alone(CVATDatastore.update_label_info)
+    _init_from_datastore_file = _alone(CVATDatastore._init_from_datastore_file)
+    _reconcile_datastore = _alone(CVATDatastore._reconcile_datastore)
+
+    @_alone
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with FileLock(self._lock_file) if lock else contextlib.nullcontext():
+            content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
+            self._ignore_event_config = True
+            _replace(Path(self._datastore_config_path), content.encode())
+            self._config_ts = Path(self._datastore_config_path).stat().st_mtime
+
+    @_alone
+    def frames(self) -> dict[str, tuple[Path, bool, dict[str, Any]]]:
+        """Every frame's file, whether it has a final label, and what is known of it; as the files are now."""
+        watched = (self._datastore.image_path(), self._datastore.label_path(DefaultLabelTag.FINAL))
+        changed = [Path(path).stat().st_mtime_ns for path in (*watched, self._datastore_config_path)]
+        if changed != self._seen:
+            self.refresh()
+        self._seen = changed
+        return {
+            name: (
+                Path(self.get_image_uri(name)),
+                DefaultLabelTag.FINAL in entry.labels,
+                dict(entry.image.info),
+            )
+            for name, entry in self._datastore.objects.items()
+        }
+
+    def save_final_label(self, frame: str, label: NDArray[np.uint8]) -> None:
+        """Writes a frame's final label image; with cvat_normalize_label false, in the labels' colours."""
+        if not self.normalize_label:
+            colours = [(0, 0, 0), *(bytes.fromhex(each.get("color", "#ffffff")[1:]) for each in self.labels)]
+            label = np.array([tuple(colour) for colour in colours], np.uint8)[label]
+        file = Path(self._datastore.label_path(DefaultLabelTag.FINAL)) / f"{frame}.png"
+        partial = file.with_suffix(".partial")
+        Image.fromarray(label).save(partial, "PNG")
+        _replace(file, partial.read_bytes())
+        partial.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file that is whole, also after a power cut."""
+    partial = path.with_name(path.name + ".new")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _set_aside_if_damaged(index: Path) -> None:
+    try:
+        json.loads(index.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        logger.error("%s is damaged; it is made anew from the files, and its scores with it", index)
+        index.rename(index.with_suffix(".damaged"))

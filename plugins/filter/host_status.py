@@ -1,0 +1,200 @@
+"""The filter host_status: what a host of the lab does, and what is wrong with it, of what the modules have found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+DOCUMENTATION = r"""
+name: host_status
+short_description: What a host of the lab does, and what is wrong with it
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Puts together what modules have found on one host, for people (by the filter C(status_block)) and for programs.
+  - Whatever was not found is left out, so that a host is described also where something on it is down.
+options:
+  _input:
+    description: The fact C(endolab_host) of the module C(host_facts); none where the host cannot be reached.
+    type: dict
+    required: true
+  name:
+    description: The host's name.
+    type: str
+    required: true
+  at:
+    description: The time, ISO 8601; the time of MONAI Label's answer counts instead where it answers.
+    type: str
+    required: true
+  services:
+    description: Names of the containers that are to run.
+    type: list
+    elements: str
+    default: []
+  containers:
+    description: Docker's list of all containers; none where it cannot be asked.
+    type: list
+    elements: dict
+  gpu_wanted:
+    description: Whether MONAI Label is to have a GPU.
+    type: bool
+    default: false
+  gpu_lines:
+    description: Lines of C(nvidia-smi --query-gpu=index,uuid,name,memory.used,memory.total,utilization.gpu).
+    type: list
+    elements: str
+    default: []
+  frames:
+    description: How many frames lie on the host, for as long as the loop has not counted them.
+    type: int
+  loop_wanted:
+    description: Whether MONAI Label's app is one with Endolab's loop.
+    type: bool
+    default: false
+  answer:
+    description: What the module C(uri) has found at the loop's address; none where the host has no MONAI Label.
+    type: dict
+"""
+
+EXAMPLES = r"""
+status: "{{ ansible_facts.endolab_host | endolab.active_learning.host_status('gpu1', now(utc=true).isoformat()) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: >-
+    C(host); C(at); C(reachable); C(healthy), whether there are no C(problems), each with C(what), C(remedy) and, of the
+    loop's own, C(since) and C(times); C(docker) with C(running), C(version), C(free_bytes) and C(data_root);
+    C(services), the state of each by its name; C(gpu) with C(wanted), C(driver) and C(gpus). Of a host with MONAI Label
+    also C(frames); C(loop), what C(GET /loop) answers, or null; and C(silence), why there is no loop to see, or null.
+  type: dict
+"""
+
+# How Docker begins a container's status, and the word for it.
+STATES = {"Up": "running", "Exited": "stopped", "Dead": "stopped", "Created": "never started"}
+
+GOOD = ("healthy", "running")
+
+# What mends services in each state; {all} are their names, {one} is the first of them.
+REMEDIES = {
+    "missing": "run site.yml",
+    "never started": "run site.yml",
+    "stopped": "`docker start {all}` on the host; `docker logs {one}` says why",
+    "starting": "wait a minute, and look again",
+}
+ANOTHER_REMEDY = "see `docker logs {one}` on the host"
+
+
+def host_status(
+    host: Mapping[str, Any] | None,
+    name: str,
+    at: str,
+    services: Sequence[str] = (),
+    containers: Iterable[Mapping[str, Any]] | None = None,
+    gpu_wanted: bool = False,
+    gpu_lines: Iterable[str] = (),
+    frames: int | None = None,
+    loop_wanted: bool = False,
+    answer: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The status of one host; DOCUMENTATION says what it is made of."""
+    status: dict[str, Any] = {"host": name, "at": at, "reachable": host is not None, "healthy": False, "problems": []}
+    if host is None:
+        status["problems"].append(problem(f"{name} cannot be reached", "see what Ansible says of it"))
+        return status
+    if answer and answer.get("date"):
+        status["at"] = parsedate_to_datetime(answer["date"]).isoformat()
+
+    docker, nvidia = host["docker"], host["nvidia"]
+    status["docker"] = {key: docker[key] for key in ("running", "version", "free_bytes", "data_root")}
+    found = {} if containers is None else {each["Names"][0].lstrip("/"): state(each["Status"]) for each in containers}
+    status["services"] = {each: found.get(each, "unknown" if containers is None else "missing") for each in services}
+    # A driver may put a warning between the lines.
+    read = [gpu(line) for line in gpu_lines if line.count(", ") == 5] or [{"uuid": uuid} for uuid in nvidia["gpus"]]
+    status["gpu"] = {"wanted": gpu_wanted, "driver": nvidia["driver_version"], "gpus": read}
+    problems = docker_problems(docker) or service_problems(status["services"])
+    if gpu_wanted and not nvidia["driver_version"]:
+        problems.append(problem("no NVIDIA driver is loaded", "install it, and reboot the host"))
+    if answer:
+        loop = answer.get("json") if answer["status"] == 200 else None
+        silence = None if loop else silent(answer, loop_wanted)
+        status.update(frames=frames, loop=loop, silence=silence and silence["what"])
+        if loop:
+            problems += loop_problems(loop)
+        # A container that does not run is a problem already, and the image's own app has no loop.
+        elif silence and status["services"].get("monailabel") in GOOD and (loop_wanted or answer["status"] != 404):
+            problems.append(silence)
+    return {**status, "healthy": not problems, "problems": problems}
+
+
+def problem(what: str, remedy: str, **more: Any) -> dict[str, Any]:
+    return {"what": what, "remedy": remedy, **more}
+
+
+def state(status: str) -> str:
+    """A container's state in one word, of what Docker says in its list: `Up 3 hours (healthy)`."""
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
+    word = status.partition(" ")[0]
+    return health[1] if health else STATES.get(word, word.lower())
+
+
+def gpu(line: str) -> dict[str, Any]:
+    """A GPU as a line of nvidia-smi shows it; what the driver does not know is null."""
+    index, uuid, name, used, total, busy = line.split(", ")
+
+    def number(text: str) -> int | None:
+        return int(text.split()[0]) if text.split()[0].isdigit() else None
+
+    memory = {"memory_used_mib": number(used), "memory_total_mib": number(total)}
+    return {"index": number(index), "uuid": uuid, "name": name, **memory, "busy_percent": number(busy)}
+
+
+def docker_problems(docker: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not docker["running"]:
+        if docker["binary"]:
+            return [problem("Docker does not run", "`systemctl start docker` on the host")]
+        return [problem("Docker is not installed", "run site.yml")]
+    if not docker["manageable"]:
+        return [problem("the host lacks the Python library requests, so Docker cannot be asked", "run site.yml")]
+    return []
+
+
+def service_problems(services: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One problem for each bad state, because one cause often takes many services down."""
+    found = []
+    for bad in sorted(set(services.values()).difference(GOOD)):
+        names = [name for name, each in services.items() if each == bad]
+        what = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {bad}"
+        remedy = REMEDIES.get(bad, ANOTHER_REMEDY).format(all=" ".join(names), one=names[0])
+        found.append(problem(what, remedy))
+    return found
+
+
+def loop_problems(loop: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The loop's last error, and its ailment where that is another."""
+    found, error, ailment = [], loop["error"], loop["ailment"]
+    if error:
+        found.append(problem(**{key: error[key] for key in ("what", "remedy", "since", "times")}))
+    if ailment and not (error and ailment.startswith(error["what"])):
+        found.append(problem(ailment, "see `docker logs monailabel` on the host, and restart it"))
+    return found
+
+
+def silent(answer: Mapping[str, Any], loop_wanted: bool) -> dict[str, Any]:
+    """Why there is no loop to see."""
+    if answer["status"] != 404:
+        why = re.sub(r"^<urlopen error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
+        what = f"MONAI Label does not answer at {answer['url']} ({why})"
+        return problem(what, "see `docker logs monailabel` on the host")
+    if loop_wanted:
+        return problem("the app on the host is another than this checkout has, without a loop to see", "run site.yml")
+    return problem("the app is not Endolab's, and has no loop to see", "set monailabel_app_source: endolab")
+
+
+class FilterModule:
+    """Makes the filter known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {"host_status": host_status}

@@ -1,0 +1,103 @@
+"""The lookup pure_python: a Python package with all that it needs, as one zip file."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: pure_python
+short_description: A Python package with all that it needs, as one zip file
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Packs an installed distribution of the controller, and those that it requires, into a zip file.
+  - Distributions with compiled parts are left out; whoever imports the zip has to have them.
+  - The same versions make the same file, byte for byte.
+options:
+  _terms:
+    description: Names of distributions, as pip knows them.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: cvat-sdk lies beside the app
+  ansible.builtin.copy:
+    src: "{{ lookup('endolab.active_learning.pure_python', 'cvat-sdk') }}"
+    dest: /srv/endolab/apps/endoscopy/libraries/cvat-sdk.zip
+    mode: "0644"
+"""
+
+RETURN = r"""
+_raw:
+  description: Path of the zip file on the controller, for each name; it is there until the play ends.
+  type: list
+  elements: path
+"""
+
+COMPILED = (".so", ".pyd")
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier date
+REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def closure(name: str) -> list[metadata.Distribution]:
+    """The distribution `name` and what it requires, itself first; extras and other platforms are left out."""
+    found: dict[str, metadata.Distribution] = {}
+    wanted = [name]
+    while wanted:
+        one = wanted.pop(0)
+        key = re.sub(r"[-_.]+", "-", one).lower()
+        if key in found:
+            continue
+        try:
+            found[key] = metadata.distribution(one)
+        except metadata.PackageNotFoundError as error:
+            raise AnsibleError(
+                f"{one}, which Endolab brings to the host, is not installed beside Ansible;"
+                " pip install --requirement requirements.txt"
+            ) from error
+        for requirement in found[key].requires or []:
+            if ";" not in requirement and (match := REQUIREMENT.match(requirement)):
+                wanted.append(match[0])
+    return list(found.values())
+
+
+def modules(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
+    """The files of a distribution that can be imported, with their names in the zip; none where one is compiled."""
+    files = distribution.files or []
+    if any(file.suffix in COMPILED for file in files):
+        return
+    for file in files:
+        if ".." not in file.parts and ".dist-info" not in file.parts[0] and file.suffix != ".pyc":
+            yield str(file), Path(str(distribution.locate_file(file)))
+
+
+def pack(name: str, directory: Path) -> Path:
+    """Packs `name` into `directory`; returns the zip file."""
+    target = directory / f"{name}.zip"
+    partial = target.with_suffix(f".{os.getpid()}")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for arcname, path in sorted(entry for one in closure(name) for entry in modules(one)):
+            entry = zipfile.ZipInfo(arcname, EARLIEST)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    partial.replace(target)
+    return target
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    """Ansible's side of it."""
+
+    def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
+        return [str(pack(name, Path(constants.DEFAULT_LOCAL_TMP))) for name in terms]

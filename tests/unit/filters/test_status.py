@@ -1,0 +1,269 @@
+"""The status of a host: what is wrong with it, and how it looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.endolab.active_learning.plugins.filter.host_status import gpu, host_status, state
+from ansible_collections.endolab.active_learning.plugins.filter.status_block import moment, status_block
+
+UUID = "GPU-00000000-0000-4000-8000-000000000000"
+HOST: dict[str, Any] = {
+    "docker": {
+        "binary": "/usr/bin/dockerd",
+        "running": True,
+        "manageable": True,
+        "version": "28.5.2",
+        "free_bytes": 63 * 2**30,
+        "data_root": "/var/lib/docker",
+    },
+    "nvidia": {"driver_version": "580.95.05", "gpus": [UUID]},
+}
+LOOP: dict[str, Any] = {
+    "phase": "annotating",
+    "since": "2026-11-25T11:50:00+00:00",
+    "interval": 60,
+    "alive_at": "2026-11-25T11:59:58+00:00",
+    "polled_at": "2026-11-25T11:59:48+00:00",
+    "next_try": "2026-11-25T12:00:48+00:00",
+    "iteration": 3,
+    "task": {
+        "id": 7,
+        "name": "ActiveLearning_Iteration_3",
+        "url": "http://127.0.0.1:8080/tasks/7",
+        "frames": 10,
+        "jobs_done": 4,
+        "jobs": 10,
+    },
+    "frames": {"total": 50, "labelled": 20, "scored": 29, "unreadable": 1, "discarded": 2},
+    "training": [
+        {"model": "tooltracking", "before": 0.6, "after": 0.7, "promoted": True, "why": "val_iou 0.7 is better"}
+    ],
+    "notes": [{"at": "2026-11-25T11:00:00+00:00", "what": "left out 1 times points Tool"}],
+    "error": None,
+    "healthy": True,
+    "ailment": None,
+}
+SERVICES = ["cvat-server-1", "monailabel"]
+URL = "http://127.0.0.1:8000/loop"
+
+
+def containers(**statuses: str) -> list[dict[str, Any]]:
+    return [{"Names": [f"/{name.replace('_', '-')}"], "Status": status} for name, status in statuses.items()]
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    """The status of a host where all is well, but for these changes of what was found."""
+    found = {
+        "host": HOST,
+        "name": "gpu1",
+        "at": "2026-11-25T13:00:00+00:00",
+        "services": SERVICES,
+        "containers": containers(
+            cvat_server_1="Up 3 hours (healthy)", monailabel="Up 2 days (healthy)", other="Created"
+        ),
+        "gpu_wanted": True,
+        "gpu_lines": [f"0, {UUID}, NVIDIA H100 PCIe, 3210 MiB, 81559 MiB, 97 %"],
+        "frames": 50,
+        "loop_wanted": True,
+        "answer": {"status": 200, "json": LOOP, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL},
+    }
+    status: dict[str, Any] = host_status(**{**found, **changes})
+    return status
+
+
+def problems(**changes: Any) -> list[str]:
+    """Each problem with its remedy."""
+    status = seen(**changes)
+    assert status["healthy"] is not bool(status["problems"])
+    status_block(status)
+    return [f"{each['what']}: {each['remedy']}" for each in status["problems"]]
+
+
+def silence(status: int, msg: str) -> dict[str, Any]:
+    return {"status": status, "msg": f"Status code was {status} and not [200]: {msg}", "url": URL}
+
+
+REFUSED = silence(-1, "Request failed: <urlopen error [Errno 111] Connection refused>")
+
+
+def test_it_is_one_screen() -> None:
+    assert status_block(seen()).splitlines() == [
+        "gpu1 at 2026-11-25T12:00:00+00:00: all is well",
+        "loop        annotating since 2026-11-25T11:50:00+00:00 (10 min ago)",
+        "iteration   3",
+        "frames      50 in all, 29 scored, 20 labelled, 27 left, 1 unreadable, 2 discarded",
+        "task        ActiveLearning_Iteration_3, 4 of 10 jobs done",
+        "            http://127.0.0.1:8080/tasks/7",
+        "last poll   2026-11-25T11:59:48+00:00 (12 s ago), next 2026-11-25T12:00:48+00:00 (in 48 s)",
+        "training    tooltracking: new weights taken (val_iou 0.7 is better)",
+        "note        left out 1 times points Tool, 2026-11-25T11:00:00+00:00 (60 min ago)",
+        "services    2 healthy",
+        "GPU         0: NVIDIA H100 PCIe, 3210 of 81559 MiB in use, 97 % busy",
+        "Docker      28.5.2, 63.0 GiB free in /var/lib/docker",
+    ]
+
+
+def test_the_time_is_the_hosts_own_where_it_says_it() -> None:
+    assert seen()["at"] == "2026-11-25T12:00:00+00:00"
+    assert seen(answer=REFUSED)["at"] == "2026-11-25T13:00:00+00:00"
+
+
+def test_a_host_without_monai_label_has_no_loop_to_show() -> None:
+    status = seen(services=["cvat-server-1"], gpu_wanted=False, answer=None)
+    assert "loop" not in status
+    assert status_block(status).splitlines()[1:3] == ["services    1 healthy", "GPU         none is to be used"]
+
+
+def test_a_host_that_cannot_be_reached_is_shown_as_that() -> None:
+    assert problems(host=None) == ["gpu1 cannot be reached: see what Ansible says of it"]
+    assert seen(host=None)["reachable"] is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"running": False}, "Docker does not run: `systemctl start docker` on the host"),
+        ({"running": False, "binary": None}, "Docker is not installed: run site.yml"),
+        ({"manageable": False}, "the host lacks the Python library requests, so Docker cannot be asked: run site.yml"),
+    ],
+)
+def test_without_docker_nothing_else_is_a_problem(changes: dict[str, Any], problem: str) -> None:
+    host = {**HOST, "docker": {**HOST["docker"], **changes}}
+    assert problems(host=host, containers=None, answer=REFUSED) == [problem]
+    assert set(seen(host=host, containers=None)["services"].values()) == {"unknown"}
+
+
+def test_services_that_are_down_are_named_by_what_mends_them() -> None:
+    assert problems(containers=containers(cvat_server_1="Exited (137) 5 minutes ago"), answer=REFUSED) == [
+        "monailabel is missing: run site.yml",
+        "cvat-server-1 is stopped: `docker start cvat-server-1` on the host; `docker logs cvat-server-1` says why",
+    ]
+    assert problems(
+        containers=containers(monailabel="Restarting (1) 2 seconds ago", cvat_server_1="Up 1 s (unhealthy)")
+    ) == [
+        "monailabel is restarting: see `docker logs monailabel` on the host",
+        "cvat-server-1 is unhealthy: see `docker logs cvat-server-1` on the host",
+    ]
+    both = containers(monailabel="Exited (0) 1 hour ago", cvat_server_1="Exited (0) 1 hour ago")
+    assert problems(containers=both, answer=REFUSED)[0].startswith(
+        "cvat-server-1, monailabel are stopped: `docker start cvat"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        ("Up 3 hours (healthy)", "healthy"),
+        ("Up 3 hours (unhealthy)", "unhealthy"),
+        ("Up 2 seconds (health: starting)", "starting"),
+        ("Up 3 hours", "running"),
+        ("Exited (0) 2 days ago", "stopped"),
+        ("Created", "never started"),
+        ("Restarting (1) 5 seconds ago", "restarting"),
+    ],
+)
+def test_a_containers_state_is_one_word(status: str, word: str) -> None:
+    assert state(status) == word
+
+
+def test_a_server_that_runs_and_is_silent_is_a_problem() -> None:
+    assert problems(answer=REFUSED) == [
+        f"MONAI Label does not answer at {URL} (Connection refused): see `docker logs monailabel` on the host"
+    ]
+    assert f"loop        MONAI Label does not answer at {URL} (Connection refused)" in status_block(
+        seen(answer=REFUSED)
+    )
+
+
+def test_an_app_without_a_loop_is_a_problem_only_where_there_should_be_one() -> None:
+    nothing = silence(404, "HTTP Error 404: Not Found")
+    assert problems(answer=nothing) == [
+        "the app on the host is another than this checkout has, without a loop to see: run site.yml"
+    ]
+    assert problems(answer=nothing, loop_wanted=False) == []
+    assert "the app is not Endolab's" in status_block(seen(answer=nothing, loop_wanted=False))
+
+
+def with_loop(**changes: Any) -> dict[str, Any]:
+    return {"status": 200, "json": {**LOOP, **changes}, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL}
+
+
+def test_the_loops_last_error_comes_with_what_to_do() -> None:
+    error = {
+        "what": "CVAT is away",
+        "remedy": "start it",
+        "whose": "CVAT",
+        "since": "2026-11-25T11:00:00+00:00",
+        "times": 9,
+    }
+    ailing = with_loop(phase="retrying", error=error, ailment="CVAT is away: start it")
+    assert problems(answer=ailing) == ["CVAT is away: start it"]
+    assert status_block(seen(answer=ailing)).splitlines()[:3] == [
+        "gpu1 at 2026-11-25T12:00:00+00:00: 1 problem",
+        "problem     CVAT is away; 9 times since 2026-11-25T11:00:00+00:00 (60 min ago)",
+        "  remedy    start it",
+    ]
+    once = status_block(seen(answer=with_loop(error={**error, "times": 1})))
+    assert "problem     CVAT is away; since 2026-11-25T11:00:00+00:00 (60 min ago)" in once
+    assert len(problems(answer=with_loop(error=error, ailment="the loop's thread has not shown itself"))) == 2
+
+
+def test_a_loop_that_has_only_begun_is_shown_with_the_frames_that_are_there() -> None:
+    begun = with_loop(
+        phase="scoring", iteration=0, task=None, frames={}, training=[], notes=[], polled_at=None, next_try=None
+    )
+    assert status_block(seen(answer=begun)).splitlines()[1:5] == [
+        "loop        scoring since 2026-11-25T11:50:00+00:00 (10 min ago)",
+        "iteration   0",
+        "frames      50 there, not counted by the loop yet",
+        "last poll   none yet",
+    ]
+
+
+def test_a_loop_that_works_has_no_next_poll() -> None:
+    works = with_loop(phase="training", task=None, next_try="2026-11-25T11:59:48+00:00")
+    assert "last poll   2026-11-25T11:59:48+00:00 (12 s ago)" in status_block(seen(answer=works)).splitlines()
+
+
+def test_gpus_are_shown_as_far_as_the_driver_tells() -> None:
+    assert gpu(f"1, {UUID}, NVIDIA GB10, [N/A], [N/A], 3 %") == {
+        "index": 1,
+        "uuid": UUID,
+        "name": "NVIDIA GB10",
+        "memory_used_mib": None,
+        "memory_total_mib": None,
+        "busy_percent": 3,
+    }
+    warned = ["WARNING: infoROM is corrupted at gpu 0000:01:00.0", f"0, {UUID}, A100, 1 MiB, 2 MiB, [N/A]"]
+    assert "GPU         0: A100, 1 of 2 MiB in use, ? % busy" in status_block(seen(gpu_lines=warned))
+    assert f"GPU         0: {UUID}, driver 580.95.05" in status_block(seen(gpu_lines=[]))
+    host = {**HOST, "nvidia": {"driver_version": None, "gpus": []}}
+    assert problems(host=host, gpu_lines=[]) == ["no NVIDIA driver is loaded: install it, and reboot the host"]
+    assert "GPU         no driver" in status_block(seen(host=host, gpu_lines=[]))
+
+
+def test_long_lines_are_wrapped_and_links_are_not() -> None:
+    what = "what the loop has said of it " * 8
+    url = "https://cvat.example/tasks/" + "7" * 90
+    block = status_block(
+        seen(answer=with_loop(notes=[{"at": LOOP["since"], "what": what}], task={**LOOP["task"], "url": url}))
+    )
+    assert f"            {url}" in block.splitlines()
+    assert all(len(line) <= 100 or url in line for line in block.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        ("2026-11-25T12:00:00+00:00", "0 s ago"),
+        ("2026-11-25T11:58:01+00:00", "119 s ago"),
+        ("2026-11-25T11:58:00+00:00", "2 min ago"),
+        ("2026-11-25T07:00:00+00:00", "5 h ago"),
+        ("2026-11-20T12:00:00+00:00", "5 days ago"),
+        ("2026-11-25T12:01:00+00:00", "in 60 s"),
+    ],
+)
+def test_times_are_shown_with_their_distance(time: str, shown: str) -> None:
+    assert moment(time, "2026-11-25T12:00:00+00:00") == f"{time} ({shown})"
