@@ -24,6 +24,10 @@ help: ## List the targets
 demo: .venv ## The whole stack on this machine, on a simulated GPU host, up to the first task in CVAT
 	@python molecule/stand_ins/demo.py up
 
+.PHONY: demo-loop
+demo-loop: .venv ## Five turns of the demo's loop with a bot for an annotator, and a report of what the model learns
+	@python molecule/stand_ins/demo_loop.py
+
 .PHONY: demo-down
 demo-down: .venv ## Take the demo away
 	@python molecule/stand_ins/demo.py down

@@ -11,14 +11,18 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import docker
 from catalogue import CHECKOUT, STAND_INS
 from rich.console import Console
 
+HOST = "endolab-demo"
+CVAT = "http://127.0.0.1:8080"
+MONAI_LABEL = "http://127.0.0.1:8000"
+
 KEPT = CHECKOUT / ".demo"
+CREDENTIALS = KEPT / "credentials"
 PLAY = ["ansible-playbook", "-i", "inventories/demo"]
 UP = {
     "A Docker engine on this machine": [sys.executable, str(STAND_INS / "engine.py")],
@@ -65,25 +69,24 @@ def memory_used() -> int:
     return total
 
 
-def write_credentials() -> Path:
+def write_credentials() -> None:
     """Leaves the administrator's name and password where the person who runs the demo finds them."""
-    file = KEPT / "credentials"
-    file.touch(mode=0o600)
-    password = (KEPT / "secrets" / "endolab-demo-admin").read_text(encoding="utf-8").strip()
-    file.write_text(f"user: admin\npassword: {password}\n", encoding="utf-8")
-    return file
+    CREDENTIALS.touch(mode=0o600)
+    password = (KEPT / "secrets" / f"{HOST}-admin").read_text(encoding="utf-8").strip()
+    CREDENTIALS.write_text(f"user: admin\npassword: {password}\n", encoding="utf-8")
 
 
 def up(console: Console) -> None:
     seconds = {title: step(console, title, command) for title, command in UP.items()}
-    file = write_credentials()
+    write_credentials()
     console.rule(f"[bold green]The demo is up after {sum(seconds.values()):.0f} s")
     for title, took in seconds.items():
         console.print(f"[dim]{took:6.0f} s  {title}")
     console.print(f"[dim]Memory of all of it: {memory_used() / 2**30:.1f} GiB")
-    console.print("CVAT          http://127.0.0.1:8080")
-    console.print("MONAI Label   http://127.0.0.1:8000")
-    console.print(f"log in with   {file.relative_to(CHECKOUT)}")
+    console.print(f"CVAT          {CVAT}")
+    console.print(f"MONAI Label   {MONAI_LABEL}")
+    console.print(f"log in with   {CREDENTIALS.relative_to(CHECKOUT)}")
+    console.print("go round      make demo-loop")
     console.print("take it away  make demo-down")
 
 

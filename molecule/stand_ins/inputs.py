@@ -1,8 +1,9 @@
 """Makes what a lab brings itself: frames to annotate, and the model bundle to begin with.
 
-Usage: python molecule/stand_ins/inputs.py
+Usage: python molecule/stand_ins/inputs.py [--frames COUNT]
 
-Both lie in .cache/inputs: frames.tar.gz, endoscopic_tool_segmentation.zip and the zip's sum in a file beside it.
+All lies in .cache/inputs: endoscopic_tool_segmentation.zip with its sum in a file beside it, and for each COUNT of
+frames frames-COUNT/images.tar.gz and the true masks in frames-COUNT/masks.
 """
 
 from __future__ import annotations
@@ -12,69 +13,73 @@ import hashlib
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import context
-import docker
-from catalogue import CACHE, PREFIX, STAND_INS, published_names
+import in_monailabel
+from catalogue import CACHE, STAND_INS
 from rich.console import Console
 
 INPUTS = CACHE / "inputs"
-FRAMES = INPUTS / "frames.tar.gz"
 BUNDLE = INPUTS / "endoscopic_tool_segmentation.zip"
 
+# The bundle has not been trained on brass instruments and does not see them, so that a lab has something to teach it.
+BRASS = "0.3"
 
-class TrainingError(Exception):
-    """The bundle could not be trained."""
+
+def frames(count: int) -> Path:
+    """Where `count` frames lie: images.tar.gz, and masks/ with the truth under the frames' names."""
+    return INPUTS / f"frames-{count}"
 
 
-def draw_frames() -> None:
-    """Packs the frames that are to be scored; their seed is none that the bundle has been trained on."""
+def draw_frames(count: int) -> None:
+    """Packs the frames that are to be scored; their seed is none that the bundle has been trained on either."""
     with TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, STAND_INS / "frames" / "generate.py", "--out", folder], check=True)
-        with tarfile.open(FRAMES, "w:gz") as archive:
-            for frame in sorted(Path(folder).iterdir()):
+        images, masks = Path(folder) / "images", frames(count) / "masks"
+        command = [STAND_INS / "frames" / "generate.py", "--out", images, "--masks", masks]
+        command += ["--count", count, "--brass", BRASS]
+        subprocess.run([sys.executable, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(frames(count) / "images.tar.gz", "w:gz") as archive:
+            for frame in sorted(images.iterdir()):
                 archive.add(frame, frame.name)
 
 
 def train_bundle(console: Console) -> None:
-    """Trains the bundle inside MONAI Label's image, which has torch."""
-    container = docker.from_env(timeout=600).containers.run(
-        PREFIX + published_names()["monailabel"],
-        ["python3", "/stand_ins/bundle/make_bundle.py", "--out", f"/out/{BUNDLE.name}"],
-        volumes={str(STAND_INS): {"bind": "/stand_ins", "mode": "ro"}, str(INPUTS): {"bind": "/out"}},
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
-        network_mode="none",
-        labels={"endolab": "stand-in"},
-        detach=True,
-    )
-    try:
-        log = []
-        with console.status("training the model bundle") as status:
-            for line in container.logs(stream=True):
-                log.append(line.decode(errors="replace").rstrip())
-                status.update(f"training the model bundle: {log[-1][:90]}")
-        if container.wait()["StatusCode"]:
-            console.print("\n".join(log[-40:]))
-            raise TrainingError("make_bundle.py failed; its last lines stand above")
-    finally:
-        container.remove(force=True)
+    """Trains the bundle; raises ProgramError where that fails."""
+    with console.status("training the model bundle") as status:
+        for line in in_monailabel.run("bundle/make_bundle.py", ["--out", f"/work/{BUNDLE.name}"], INPUTS):
+            status.update(f"training the model bundle: {line[:90]}")
     Path(f"{BUNDLE}.sha256").write_text(hashlib.sha256(BUNDLE.read_bytes()).hexdigest(), encoding="ascii")
 
 
+def made(path: Path, sources: str, make: Callable[[], None]) -> None:
+    """Makes `path`, unless it has been made already from these sources, told by a fingerprint."""
+    note = path.with_name(f"{path.name}.made-from")
+    if not note.exists() or note.read_text(encoding="ascii") != sources:
+        make()
+        note.write_text(sources, encoding="ascii")
+
+
 def main() -> int:
-    argparse.ArgumentParser(description="Make the frames and the model bundle, once.").parse_args()
+    parser = argparse.ArgumentParser(description="Make the frames and the model bundle, once.")
+    parser.add_argument("--frames", type=int, default=24, metavar="COUNT", help="how many (default: %(default)s)")
+    count = parser.parse_args().frames
     console = Console(highlight=False)
-    INPUTS.mkdir(parents=True, exist_ok=True)
-    made = INPUTS / "made-from"
-    wanted = "".join(context.fingerprint(STAND_INS / folder) for folder in ("frames", "bundle"))
-    if made.exists() and made.read_text(encoding="ascii") == wanted:
-        return 0
-    console.print("drawing frames and training the model bundle on others (a minute or two)")
-    draw_frames()
-    train_bundle(console)
-    made.write_text(wanted, encoding="ascii")
+    frames(count).mkdir(parents=True, exist_ok=True)
+
+    def bundle() -> None:
+        console.print("training the model bundle (a minute or two)")
+        train_bundle(console)
+
+    def draw() -> None:
+        console.print(f"drawing {count} frames")
+        draw_frames(count)
+
+    generator, template = (context.fingerprint(STAND_INS / folder) for folder in ("frames", "bundle"))
+    made(frames(count), f"{generator} {BRASS}", draw)
+    made(BUNDLE, f"{generator} {template}", bundle)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A training publishes better weights only, exactly once, and never validates on what it has seen."""
+"""A training publishes better weights only, exactly once, and never validates on what it has seen; scorings at once."""
 
 from __future__ import annotations
 
@@ -176,6 +176,12 @@ def test_what_is_no_number_is_not_better(scenario: Scenario) -> None:
     assert not result["outcome"]["promoted"]
     assert (result["outcome"]["before"], result["outcome"]["after"]) == (None, None)
     assert result["states"][0] == result["states"][1]
+
+
+def test_frames_that_are_scored_at_once_do_not_spoil_each_other(scenario: Scenario) -> None:
+    for known in scenario("two_threads")["known"].values():
+        assert known["unreadable"] == ""
+        assert 0 < known["epistemic_entropy"] < 1
 
 
 # ---- without torch

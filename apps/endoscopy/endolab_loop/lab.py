@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from numpy.typing import NDArray
 
 from .loop import Frame, LabError
-from .scoring import UNREADABLE
+from .scoring import UNREADABLE, apart
 from .shapes import Shape, mask_shapes
 from .state import read_json
 
@@ -73,7 +72,7 @@ class MonaiLab:
             names = {value: name for name, value in (task.labels or {}).items() if name in self.label_map}
             if task.type != InferType.SEGMENTATION or not names:
                 continue
-            silent = copy.copy(task)  # shares the loaded network
+            silent = apart(task)
             silent.skip_writer = True
             _, data = silent({"model": model, "image": self.app.datastore().get_image_uri(frame), "logging": "error"})
             # MONAI's readers turn the axes of a picture.

@@ -1,8 +1,8 @@
 """Draws endoscopy frames whose instruments are known to the pixel: input for the demo and the tests.
 
-A frame is noisy reddish tissue under uneven light, with specular highlights and up to two grey metallic
-instruments that enter from a border. The same seed and size give the same files, byte for byte, and frame N
-does not depend on how many frames are drawn.
+A frame is noisy reddish tissue under uneven light, with specular highlights and up to two metallic instruments that
+enter from a border: grey ones, in a share of the frames that can be chosen brass ones. The same seed, size and share
+give the same files, byte for byte, and frame N does not depend on how many frames are drawn.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 DEEP_RED = np.array([96, 24, 26], np.float32)
 PINK = np.array([228, 126, 108], np.float32)
 STEEL = np.array([168, 174, 184], np.float32)
+BRASS = np.array([190, 150, 70], np.float32)
 INSTRUMENT_COUNTS = [0, 1, 1, 1, 2, 2]  # a frame draws one of these: most frames show something
 
 
@@ -37,18 +38,22 @@ class Frame:
     mask: NDArray[np.uint8]
 
 
-def draw_frames(count: int, seed: int, width: int, height: int) -> Iterator[Frame]:
-    """Yields `count` frames of `width` x `height` pixels, each determined by `seed` and its place."""
+def draw_frames(count: int, seed: int, width: int, height: int, brass: float = 0.0) -> Iterator[Frame]:
+    """Yields `count` frames of `width` x `height` pixels, each determined by `seed` and its place.
+
+    brass: the share of frames, 0 to 1, whose instruments are of brass.
+    """
     for index in range(count):
-        yield draw_frame(np.random.default_rng([seed, index]), width, height)
+        yield draw_frame(np.random.default_rng([seed, index]), width, height, brass)
 
 
-def draw_frame(rng: Generator, width: int, height: int) -> Frame:
+def draw_frame(rng: Generator, width: int, height: int, brass: float = 0.0) -> Frame:
     """Returns one frame drawn with `rng`."""
+    metal = BRASS if brass and rng.random() < brass else STEEL
     picture = _tissue(rng, width, height)
     mask = np.zeros((height, width), dtype=bool)
     for _ in range(rng.choice(INSTRUMENT_COUNTS)):
-        mask |= _add_instrument(rng, picture)
+        mask |= _add_instrument(rng, picture, metal)
     haze = rng.uniform(0, 0.2) * _cloud(rng, width, height, 3)[..., None]
     picture += haze * (255 - picture)
     picture *= rng.uniform(0.7, 1.1)
@@ -86,8 +91,8 @@ def _tissue(rng: Generator, width: int, height: int) -> Floats:
     return tissue
 
 
-def _add_instrument(rng: Generator, picture: Floats) -> NDArray[np.bool_]:
-    """Draws a tapering metal shaft from a border towards the middle; returns the pixels it covers."""
+def _add_instrument(rng: Generator, picture: Floats, colour: Floats) -> NDArray[np.bool_]:
+    """Draws a tapering shaft of metal of this colour from a border towards the middle; returns the pixels it covers."""
     height, width = picture.shape[:2]
     x, y = _grid(width, height)
     aspect = width / height
@@ -107,7 +112,7 @@ def _add_instrument(rng: Generator, picture: Floats) -> NDArray[np.bool_]:
     roundness = np.sqrt(np.clip(1 - offset**2, 0, None))
     gleam = np.exp(-(((offset + rng.uniform(-0.4, 0.4)) / 0.2) ** 2))
     joint = np.where(np.abs(along - 0.75) < 0.015, 0.4, 1.0)
-    metal = STEEL * (rng.uniform(0.6, 1.0) * (0.35 + 0.5 * roundness) * joint)[..., None] + 70 * gleam[..., None]
+    metal = colour * (rng.uniform(0.6, 1.0) * (0.35 + 0.5 * roundness) * joint)[..., None] + 70 * gleam[..., None]
     picture[mask] = metal[mask]
     return mask
 
@@ -141,8 +146,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=24, help="number of frames")
     parser.add_argument("--seed", type=int, default=7, help="other seeds give other frames")
     parser.add_argument("--size", type=size, default="320x240", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--brass", type=float, default=0.0, help="share of frames with brass instruments, 0 to 1")
     options = parser.parse_args(arguments)
-    count = save_frames(draw_frames(options.count, options.seed, *options.size), options.out, options.masks)
+    width, height = options.size
+    frames = draw_frames(options.count, options.seed, width, height, options.brass)
+    count = save_frames(frames, options.out, options.masks)
     print(f"{count} frames in {options.out}")
 
 

@@ -35,6 +35,11 @@ def test_the_services_go_and_the_data_stay(
     tasks = cvat(host, variables, "tasks")
     weights = host.file(f"{APPS}/endoscopy/model/endoscopic_tool_segmentation/models/model.pt").sha256sum
     scores = host.file(f"{FRAMES}/datastore_v2.json").content_string
+    image = engine.containers.get("monailabel").image
+    assert image
+    engine.containers.run(
+        image, name="monailabel-canary", entrypoint=["sleep", "600"], init=True, auto_remove=True, detach=True
+    )
 
     assert changes(play("playbooks/teardown.yml")) > 0
     assert not engine.containers.list(all=True)

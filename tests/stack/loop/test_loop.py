@@ -23,7 +23,7 @@ from testinfra.host import Host
 
 from tests.stack.common import SERVICES, healthy, wait_until
 
-MASKS = Path(__file__).resolve().parents[3] / ".cache" / "inputs" / "loop" / "masks"
+MASKS = Path(__file__).resolve().parents[3] / ".cache" / "inputs" / "frames-49" / "masks"
 CVAT = "http://127.0.0.1:18080"
 STUDIES = "/srv/endolab/datasets/images"
 INTERVAL = 2

@@ -74,6 +74,16 @@ def test_masks_show_grey_metal_and_the_rest_is_red() -> None:
             assert abs(redness[frame.mask == 255].mean()) < 25
 
 
+def test_a_share_of_the_frames_shows_brass() -> None:
+    steel: list[NDArray[np.float64]] = []
+    brass: list[NDArray[np.float64]] = []
+    for frame in generate.draw_frames(40, seed=3, width=160, height=120, brass=0.3):
+        if frame.mask.any():
+            blueness = frame.image[frame.mask == 255].astype(float) @ [-1, 0, 1]
+            (brass if blueness.mean() < -40 else steel).append(blueness)
+    assert 5 <= len(brass) <= 15 < len(steel)
+
+
 def test_instruments_enter_from_a_border_and_some_frames_have_none() -> None:
     masks = [frame.mask for frame in generate.draw_frames(48, seed=7, width=160, height=120)]
     with_instruments = [mask for mask in masks if mask.any()]
