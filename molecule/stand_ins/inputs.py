@@ -34,8 +34,9 @@ def frames(count: int) -> Path:
     return INPUTS / f"frames-{count}"
 
 
-def draw_frames(count: int) -> None:
+def draw_frames(count: int, console: Console) -> None:
     """Packs the frames that are to be scored; their seed is none that the bundle has been trained on either."""
+    console.print(f"drawing {count} frames")
     with TemporaryDirectory() as folder:
         images, masks = Path(folder) / "images", frames(count) / "masks"
         command = [STAND_INS / "frames" / "generate.py", "--out", images, "--masks", masks]
@@ -48,6 +49,7 @@ def draw_frames(count: int) -> None:
 
 def train_bundle(console: Console) -> None:
     """Trains the bundle; raises ProgramError where that fails."""
+    console.print("training the model bundle (a minute or two)")
     with console.status("training the model bundle") as status:
         for line in in_monailabel.run("bundle/make_bundle.py", ["--out", f"/work/{BUNDLE.name}"], INPUTS):
             status.update(f"training the model bundle: {line[:90]}")
@@ -69,17 +71,9 @@ def main() -> int:
     console = Console(highlight=False)
     frames(count).mkdir(parents=True, exist_ok=True)
 
-    def bundle() -> None:
-        console.print("training the model bundle (a minute or two)")
-        train_bundle(console)
-
-    def draw() -> None:
-        console.print(f"drawing {count} frames")
-        draw_frames(count)
-
     generator, template = (context.fingerprint(STAND_INS / folder) for folder in ("frames", "bundle"))
-    made(frames(count), f"{generator} {BRASS}", draw)
-    made(BUNDLE, f"{generator} {template}", bundle)
+    made(frames(count), f"{generator} {BRASS}", lambda: draw_frames(count, console))
+    made(BUNDLE, f"{generator} {template}", lambda: train_bundle(console))
     return 0
 
 

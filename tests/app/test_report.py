@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import inputs
 import numpy as np
@@ -18,18 +16,10 @@ from report import page, study
 from report.study import Study
 from rich.console import Console
 
+from plugins.lookup import pure_python
+
 ROOT = Path(__file__).resolve().parents[2]
 CHOSEN = [["frame_0001", "frame_0002", "frame_0003"], ["frame_0004", "frame_0005"]]
-
-
-def pure_python() -> Any:
-    """The lookup that packs the libraries of the app, without Ansible."""
-    spec = importlib.util.spec_from_file_location("pure_python", ROOT / "plugins" / "lookup" / "pure_python.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -41,7 +31,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     app = made.directory / "endolab" / "apps" / "endoscopy"
     shutil.copytree(ROOT / "apps" / "endoscopy", app)
     (app / "libraries").mkdir()
-    pure_python().pack("cvat-sdk", app / "libraries")
+    pure_python.pack("cvat-sdk", app / "libraries")
     with zipfile.ZipFile(inputs.BUNDLE) as archive:
         archive.extractall(app / "model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from typing import Any
 
 from monailabel.tasks.infer.basic_infer import BasicInferTask
@@ -28,10 +29,13 @@ def apart(task: BasicInferTask) -> BasicInferTask:
 
 def tolerant(method: EpistemicScoring) -> EpistemicScoring:
     """Lets a scoring go on after a frame that it cannot read (the shipped one ends there), and says so of the frame."""
+    own = threading.local()  # making transforms anew for each frame would cost as much as a pass of the network
 
     def run_scoring(frame: str, simulation_size: int, weights: int, datastore: Any) -> None:
+        if not hasattr(own, "task"):
+            own.task = apart(method.infer_task)
         scorer = copy.copy(method)
-        scorer.infer_task = apart(method.infer_task)
+        scorer.infer_task = own.task
         try:
             type(method).run_scoring(scorer, frame, simulation_size, weights, datastore)
             known: dict[str, Any] = {UNREADABLE: ""}

@@ -8,6 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+# The name of the bundle, as the app looks for it.
+BUNDLE = "endoscopic_tool_segmentation"
+
 
 @dataclass(frozen=True)
 class Iteration:

@@ -23,10 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from report.history import Iteration, digest, iterations, weights_in
+from report.history import BUNDLE, Iteration, digest, iterations, weights_in
 
 MODEL = "tooltracking"
-BUNDLE = "endoscopic_tool_segmentation"
 
 # The variance of what is 0 in one half of the passes and 1 in the other; no pixel differs more.
 MOST = 0.25
@@ -96,21 +95,23 @@ def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def follow(world: World, turns: list[Iteration], weights: dict[str, Path], out: Path) -> Iterator[float]:
-    """Yields the Dice at the start and after each iteration; writes the pictures of each iteration's frames."""
-    for age, (before, after) in enumerate(zip([None, *turns], [*turns, None], strict=True), start=1):
-        in_use = after.before if after else turns[-1].after
-        if in_use not in weights:
-            raise SystemExit(f"the lab has not kept the weights {in_use}; --conf train_keep says how many it keeps")
-        world.use(weights[in_use], age)
+    """Yields the Dice at the start and after each iteration; writes the pictures of each iteration's frames.
+
+    Ends the program where the lab has not kept the weights of an iteration.
+    """
+    yield world.dice()
+    for turn in turns:
+        pictures = out / str(turn.number)
+        for frame in turn.chosen:
+            save(pictures / f"{frame}-before.png", world.predict(frame) * 255)
+            heat = (255 * world.heat(frame) / MOST).clip(0, 255)
+            save(pictures / f"{frame}-heat.png", heat.astype(np.uint8))
+        if turn.after not in weights:
+            raise SystemExit(f"the lab has not kept the weights {turn.after}; --conf train_keep says how many it keeps")
+        world.use(weights[turn.after], age=turn.number)
+        for frame in turn.chosen:
+            save(pictures / f"{frame}-after.png", world.predict(frame) * 255)
         yield world.dice()
-        if after:
-            for frame in after.chosen:
-                save(out / str(after.number) / f"{frame}-before.png", world.predict(frame) * 255)
-                heat = world.heat(frame)
-                save(out / str(after.number) / f"{frame}-heat.png", (255 * heat / MOST).clip(0, 255).astype(np.uint8))
-        if before:
-            for frame in before.chosen:
-                save(out / str(before.number) / f"{frame}-after.png", world.predict(frame) * 255)
 
 
 def choose_at_random(world: World, turns: list[Iteration], drawn: Path, seed: int) -> Iterator[float]:

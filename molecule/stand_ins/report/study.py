@@ -20,7 +20,7 @@ from annotator import Annotator
 from catalogue import STAND_INS
 from inputs import BRASS
 from PIL import Image
-from report.history import Iteration, iterations
+from report.history import BUNDLE, Iteration, iterations
 from rich.console import Console
 from rich.progress import Progress
 
@@ -67,7 +67,7 @@ class Study:
     def turns(self) -> list[Iteration]:
         """The lab's iterations."""
         with zipfile.ZipFile(self.start) as archive:
-            start = archive.read("endoscopic_tool_segmentation/models/model.pt")
+            start = archive.read(f"{BUNDLE}/models/model.pt")
         return iterations(self.studies / "loop", sha256(start).hexdigest())
 
     def make_test_frames(self) -> None:

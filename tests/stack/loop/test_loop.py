@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import docker
+import inputs
 import numpy as np
 import pytest
 from annotator import Annotator, truth_in
@@ -23,7 +23,7 @@ from testinfra.host import Host
 
 from tests.stack.common import SERVICES, healthy, wait_until
 
-MASKS = Path(__file__).resolve().parents[3] / ".cache" / "inputs" / "frames-49" / "masks"
+MASKS = inputs.frames(49) / "masks"
 CVAT = "http://127.0.0.1:18080"
 STUDIES = "/srv/endolab/datasets/images"
 INTERVAL = 2
