@@ -62,6 +62,7 @@ STAGES: list[list[dict[str, Part]]] = [
         {
             "loop": [["molecule", "test", "--scenario-name", "loop"]],
             "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
+            "secure": [["molecule", "test", "--scenario-name", "secure"]],
             "clean-up": [
                 [
                     *["ansible-playbook", "molecule/stand_ins/down.yml", "-i", "molecule/default/inventory"],

@@ -113,6 +113,7 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
 
     def _start_loop(self) -> None:
         # The children that score and train need none of these.
+        from endolab_loop.annotators import annotators
         from endolab_loop.api import add_routes
         from endolab_loop.cvat import Cvat
         from endolab_loop.lab import MonaiLab
@@ -129,7 +130,7 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
             return Cvat(settings.MONAI_LABEL_DATASTORE_URL, credentials, own, alive)
 
         loops = lab()
-        loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies))
+        loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies), annotators)
         loops.alive = loop.alive
 
         add_routes(server, JSONResponse, loop, lab(), cvat)

@@ -19,6 +19,7 @@ from rich.console import Console
 
 HOST = "endolab-demo"
 CVAT = "http://127.0.0.1:8080"
+DOOR = "https://localhost:8443"
 MONAI_LABEL = "http://127.0.0.1:8000"
 
 KEPT = CHECKOUT / ".demo"
@@ -83,8 +84,8 @@ def up(console: Console) -> None:
     for title, took in seconds.items():
         console.print(f"[dim]{took:6.0f} s  {title}")
     console.print(f"[dim]Memory of all of it: {memory_used() / 2**30:.1f} GiB")
-    console.print(f"CVAT          {CVAT}")
-    console.print(f"MONAI Label   {MONAI_LABEL}")
+    console.print(f"CVAT          {DOOR} (certificates/localhost.crt vouches for it), or {CVAT}")
+    console.print(f"MONAI Label   {DOOR}/monailabel/info/ with CVAT's login, or {MONAI_LABEL}")
     console.print(f"log in with   {CREDENTIALS.relative_to(CHECKOUT)}")
     console.print("go round      make demo-loop")
     console.print("take it away  make demo-down")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 DOCUMENTATION = r"""
 name: host_status
@@ -56,6 +57,10 @@ options:
   answer:
     description: What the module C(uri) has found at the loop's address; none where the host has no MONAI Label.
     type: dict
+  door:
+    description: Where people find CVAT, as a URL without a path; empty where that is the address that the loop has.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -98,6 +103,7 @@ def host_status(
     frames: int | None = None,
     loop_wanted: bool = False,
     answer: Mapping[str, Any] | None = None,
+    door: str = "",
 ) -> dict[str, Any]:
     """The status of one host; DOCUMENTATION says what it is made of."""
     status: dict[str, Any] = {"host": name, "at": at, "reachable": host is not None, "healthy": False, "problems": []}
@@ -121,6 +127,10 @@ def host_status(
         loop = answer.get("json") if answer["status"] == 200 else None
         silence = None if loop else silent(answer, loop_wanted)
         status.update(frames=frames, loop=loop, silence=silence and silence["what"])
+        if loop and loop["task"] and door:
+            # The loop knows CVAT's address on the host alone.
+            path = urlsplit(loop["task"]["url"]).path
+            status["loop"] = loop = {**loop, "task": {**loop["task"], "url": f"{door}{path}"}}
         if loop:
             problems += loop_problems(loop)
         # A container that does not run is a problem already, and the image's own app has no loop.

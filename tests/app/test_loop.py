@@ -11,6 +11,7 @@ import pytest
 import urllib3
 from cvat_sdk import Client, Config, models
 from endolab_loop import cvat as loops_cvat
+from endolab_loop.annotators import Annotators
 from endolab_loop.conf import Conf
 from endolab_loop.cvat import Cvat, CvatError
 from endolab_loop.loop import Frame, Loop
@@ -24,6 +25,7 @@ from tests.stand_ins.deployment import Cvat as Deployment
 from tests.unit.app.worlds import Killed
 
 SIZE = (64, 48)
+PASSWORD = "a long password"
 TOOL = [5.0, 6.0, 30.0, 20.0]
 SUGGESTED = [40.0, 30.0, 50.0, 40.0]
 
@@ -38,6 +40,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "upload the frames": ("POST", "/data/"),
     "wait for the upload": ("GET", "/api/requests/"),
     "suggest shapes": ("PATCH", "/annotations/"),
+    "assign the jobs": ("PATCH", "/api/jobs/"),
     "open or close the task": ("PATCH", "/api/tasks/"),
     "count the jobs": ("GET", "/api/jobs"),
     "see the frames": ("GET", "/data/meta"),
@@ -99,13 +102,14 @@ class Site:
         self.password = ADMIN[1]
         self.person = Client(deployment.url, config=Config(status_check_period=0.1), check_server_version=False)
         self.person.login(ADMIN)
+        self.annotators = Annotators({ADMIN[0]: self.person.users.retrieve_current_user().id})
         self.requests = 0
         self.killed_at = -1
         self.restart()
 
     def restart(self) -> None:
         cvat = Cvat(self.proxy.url, lambda: (ADMIN[0], self.password), self.conf, self.count)
-        self.loop = Loop(self.lab, cvat, self.conf, self.directory)
+        self.loop = Loop(self.lab, cvat, self.conf, self.directory, lambda: self.annotators)
 
     def count(self) -> None:
         self.requests += 1
@@ -310,6 +314,35 @@ def test_every_job_of_a_large_task_counts(tmp_path: Path, cvat: Deployment, prox
     first.update({"state": "completed"})
     site.turns()
     assert len(site.lab.labels) == size
+
+
+def person(cvat: Deployment, name: str) -> tuple[Client, int]:
+    """Another user of CVAT."""
+    client = Client(cvat.url, config=Config(status_check_period=0.1), check_server_version=False)
+    account = {"username": name, "email": f"{name}@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    client.api_client.auth_api.create_register(models.RegisterSerializerExRequest(**account))
+    client.login((name, PASSWORD))
+    return client, client.users.retrieve_current_user().id
+
+
+def test_each_annotator_sees_jobs_of_his_own(tmp_path: Path, cvat: Deployment, proxy: Faulty) -> None:
+    site = Site(tmp_path, cvat, proxy, frames=5, epistemic_top_k=5)
+    (ann, anns), (ben, bens) = person(cvat, "ann"), person(cvat, "ben")
+    site.annotators = Annotators({"ann": anns, "nobody": 999999, "ben": bens})
+    site.turns()
+    (task,) = site.tasks()
+    seen = {name: {job.id for job in client.jobs.list()} for name, client in (("ann", ann), ("ben", ben))}
+    assert sorted(map(len, seen.values())) == [2, 3]
+    assert seen["ann"].isdisjoint(seen["ben"])
+    assert [each.id for each in ann.tasks.list()] == [each.id for each in ben.tasks.list()] == [task.id]
+    assert site.loop.status["notes"][-1]["what"].startswith("CVAT knows no user nobody")
+
+    done = next(job for job in ann.jobs.list())
+    done.update({"state": "completed"})
+    site.annotators = Annotators({"ben": bens}, left=frozenset({anns}))
+    site.turns()
+    assert {job.id for job in ann.jobs.list()} == {done.id}
+    assert len(ben.jobs.list()) == 4
 
 
 def test_in_an_organization(tmp_path: Path, cvat: Deployment, proxy: Faulty) -> None:

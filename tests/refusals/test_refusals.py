@@ -37,7 +37,6 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"monailabel_cvat_url": "http://127.0.0.1:8080/api"}, "Write scheme, name and port only, for example http://"),
         ({"monailabel_cvat_username": "lab:1"}, "must not be empty or contain a colon"),
         ({"monailabel_cvat_password": "密码"}, "a character beyond Latin-1"),
-        ({"monailabel_host": "192.0.2.1"}, "MONAI Label calls itself at 127.0.0.1 after each training"),
         ({"monailabel_port": 70000}, "monailabel_port is 70000. Write a number from 1024 to 65535"),
     ],
     "what MONAI Label works with": [
@@ -92,12 +91,33 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"endolab_registry": "registry:5000"}, "with a slash at its end, for example registry.example.org:5000/.")
     ],
     "a port taken from MONAI Label": [({"monailabel_port": 3142}, "Port 3142 on endolab-bare is taken by python3")],
-    "a port taken from the edge": [({"edge_http_port": 3142}, "Port 3142 on endolab-bare is taken by python3")],
+    "a port taken from the edge": [
+        ({"edge_http_port": 3142}, "Port 3142 or 443 or 80 on endolab-bare is taken by python3")
+    ],
     "a port taken from CVAT": [
         ({"cvat_server_port": 3142}, "Port 3142 or 8082 or 8083 on endolab-bare is taken by python3")
     ],
-    "a port below 1024": [({"edge_http_port": 80}, "edge_http_port is 80. Write a number from 1024 to 65535")],
-    "one port twice": [({"edge_http_port": 8000}, "monailabel_port are the same: 8000, 8081, 8082, 8083, 8000")],
+    "one port twice": [
+        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8081, 8082, 8083, 8000")
+    ],
+    "the edge": [
+        ({"edge_http_port": 81}, "edge_http_port is 81, edge_https_port 443 and edge_redirect_port 80. Write a number"),
+        ({"edge_name": "gpu_1"}, "Write the name by which people reach endolab-bare in a browser"),
+        ({"edge_certificate": "acme"}, "An authority vouches for whole names only: write one such as cvat.example.org"),
+        ({"edge_acme_directory": "ftp://acme"}, "Write a URL that begins with https://, and a mail address or nothing"),
+        ({"edge_request_size": "lots"}, "Write a number with MB or GB behind it; 1GB is usual."),
+        ({"edge_cvat_server": "cvat"}, "Write host:port, for example 127.0.0.1:8081."),
+        ({"edge_monailabel_organization": "an organization"}, "Write the short name of an organization in CVAT"),
+    ],
+    "no certificate": [
+        ({"edge_certificate": "file", "edge_certificate_file": "/nowhere.pem"}, "is no file on the machine you run"),
+    ],
+    "a certificate that is none": [
+        (
+            {"edge_certificate": "file", "edge_certificate_file": __file__, "edge_certificate_key_file": __file__},
+            "cannot be used for endolab-bare: it holds no certificate in PEM",
+        ),
+    ],
     "CVAT": [
         (
             {"cvat_ui_port": 99},

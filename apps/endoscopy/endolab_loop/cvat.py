@@ -23,6 +23,7 @@ from cvat_sdk.api_client.exceptions import ApiException, OpenApiException, Unaut
 from cvat_sdk.core.exceptions import BackgroundRequestException, CvatSdkException
 from cvat_sdk.core.proxies.annotations import AnnotationUpdateAction
 
+from .annotators import Annotators
 from .conf import Conf
 from .shapes import Shape
 
@@ -248,6 +249,34 @@ class Cvat:
         Of the state of each job, because the task's own status waits for the stage "acceptance".
         """
         return _progress(self.client.tasks.retrieve(task))
+
+    @_call("assign the jobs")
+    def deal(self, task: int, annotators: Annotators, first: int) -> list[str]:
+        """Assigns each job that waits for somebody to the annotator who has fewest, beginning with number `first`.
+
+        Who is assigned a job sees it, and in it no other's. Returns the names of those whom CVAT does not know.
+        """
+        names = list(annotators.present)
+        turn = first % len(names) if names else 0
+        willing, unknown = names[turn:] + names[:turn], []
+        jobs = _jobs(self.client.tasks.retrieve(task))
+        load = Counter(job.assignee.id for job in jobs if job.assignee)
+        for job in jobs:
+            if str(job.state) == "completed" or (job.assignee and job.assignee.id not in annotators.left):
+                continue
+            while willing:
+                name = min(willing, key=lambda each: load[annotators.present[each]])
+                try:
+                    job.update({"assignee": annotators.present[name]})
+                except ApiException as error:
+                    if error.status != 400:
+                        raise
+                    willing.remove(name)
+                    unknown.append(name)
+                else:
+                    load[annotators.present[name]] += 1
+                    break
+        return unknown
 
     @_call("show the frames")
     def frames(self, task: int) -> list[str]:

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import health
+from .annotators import Annotators
 from .conf import Conf
 from .cvat import Cvat, CvatError, Task
 from .shapes import DRAWABLE, Shape, rasterise
@@ -85,10 +86,12 @@ class Lab(Protocol):
 
 
 class Loop:
-    """The loop of one project, over the frames in `studies`."""
+    """The loop of one project, over the frames in `studies`; `annotators` says who gets its jobs at present."""
 
-    def __init__(self, lab: Lab, cvat: Cvat, conf: Conf, studies: Path) -> None:
-        self.lab, self.cvat, self.conf = lab, cvat, conf
+    def __init__(
+        self, lab: Lab, cvat: Cvat, conf: Conf, studies: Path, annotators: Callable[[], Annotators] = Annotators
+    ) -> None:
+        self.lab, self.cvat, self.conf, self.annotators = lab, cvat, conf, annotators
         self.directory = studies / health.STATUS.parent
         (self.directory / "iterations").mkdir(parents=True, exist_ok=True)
         self.memory = Memory.load(self.directory / "memory.json")
@@ -107,6 +110,7 @@ class Loop:
             "error": None,
         }
         self._shown = 0.0
+        self._unknown: list[str] = []
         self._due = threading.Event()
 
     def run(self) -> None:
@@ -187,7 +191,20 @@ class Loop:
         if self.memory.task is None or self.memory.task["id"] != task.id:
             self._remember(task=shown, iteration=max(self.memory.iteration, task.iteration))
         self._show(phase="annotating", iteration=task.iteration, task={**shown, "jobs_done": done, "jobs": total})
-        return self._collect(task) if 0 < total == done else self.conf.auto_finetune_check_interval
+        if 0 < total == done:
+            return self._collect(task)
+        self._deal(task.id, task.iteration)
+        return self.conf.auto_finetune_check_interval
+
+    def _deal(self, task: int, iteration: int) -> None:
+        """Gives the jobs that nobody has to the annotators; another one begins at each iteration."""
+        annotators = self.annotators()
+        if not annotators.present:
+            return
+        unknown = self.cvat.deal(task, annotators, iteration)
+        if unknown and unknown != self._unknown:
+            self._note(f"CVAT knows no user {', '.join(unknown)}, to whom jobs were to be assigned; run site.yml again")
+        self._unknown = unknown
 
     def _collect(self, task: Task) -> float:
         """Makes labels of a task's shapes; a frame without any is a frame that shows nothing."""
@@ -275,6 +292,7 @@ class Loop:
             self.cvat.upload(number, list(files.values()))
         if self._suggests:
             self.cvat.preannotate(number, {file.name: self._predict(frame) for frame, file in files.items()})
+        self._deal(number, batch.iteration)
         self.cvat.rename(number, batch.iteration, "open")
         self._remember(batch=None)
         return 0

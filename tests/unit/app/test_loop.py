@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from endolab_loop.annotators import Annotators
 from endolab_loop.cvat import CvatError
 from endolab_loop.shapes import Shape
 
@@ -98,6 +99,31 @@ def test_a_task_is_done_when_all_of_its_jobs_are(world: World) -> None:
     task.completed = set(task.frames)
     world.turns()
     assert len(world.lab.labels) == 3
+
+
+def test_the_jobs_are_assigned_before_the_task_is_shown_and_when_somebody_leaves(world: World) -> None:
+    world.turns()
+    assert world.faults.seen.index("after deal") < world.faults.seen.index("before rename open")
+    task = only(world.cvat.open())
+    assert set(task.assigned.values()) == {11, 12}
+    world.annotators = Annotators({"ben": 12}, left=frozenset({11}))
+    world.turns()
+    assert set(task.assigned.values()) == {12}
+
+
+def test_without_annotators_nobody_is_assigned(world: World) -> None:
+    world.annotators = Annotators()
+    world.turns()
+    assert only(world.cvat.open()).assigned == {}
+
+
+def test_an_annotator_whom_cvat_does_not_know_is_said_once(world: World) -> None:
+    world.annotators = Annotators({"ann": 11, "nobody": -1})
+    for _ in range(3):
+        world.turns()
+    assert [note["what"] for note in world.loop.status["notes"]] == [
+        "CVAT knows no user nobody, to whom jobs were to be assigned; run site.yml again"
+    ]
 
 
 def test_a_frame_without_shapes_is_labelled_and_never_offered_again(world: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from endolab_loop.annotators import Annotators
 from endolab_loop.conf import Conf
 from endolab_loop.cvat import AnnotatedFrame, CvatError, Gone, Task, Untouched
 from endolab_loop.loop import Frame, LabError, Loop
@@ -56,6 +57,7 @@ class CvatTask:
     shapes: dict[str, list[Shape]] = field(default_factory=dict)
     completed: set[str] = field(default_factory=set)
     deleted_frames: set[str] = field(default_factory=set)
+    assigned: dict[str, int] = field(default_factory=dict)
 
 
 class FakeCvat:
@@ -120,6 +122,16 @@ class FakeCvat:
         found.shapes.update(added)
         self._ask("after preannotate")
         return {name: len(each) for name, each in added.items()}
+
+    def deal(self, task: int, annotators: Annotators, first: int) -> list[str]:
+        self._ask("before deal")
+        found = self._task(task)
+        for number, name in enumerate(found.frames):
+            if found.assigned.get(name, 0) in {0, *annotators.left} and name not in found.completed:
+                ids = list(annotators.present.values())
+                found.assigned[name] = ids[(first + number) % len(ids)]
+        self._ask("after deal")
+        return [name for name, number in annotators.present.items() if number < 0]
 
     def rename(self, task: int, iteration: int, stage: str) -> None:
         self._ask(f"before rename {stage}")
@@ -238,6 +250,7 @@ class World:
 
     def __init__(self, directory: Path, frames: int = 9, **conf: Any) -> None:
         self.directory = directory
+        self.annotators = Annotators({"ann": 11, "ben": 12})
         self.conf = Conf.model_validate({"epistemic_enabled": True, "epistemic_top_k": 3, **conf})
         self.faults = Faults()
         self.cvat = FakeCvat(self.conf, self.faults)
@@ -245,7 +258,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        self.loop = KillableLoop(self.lab, self.cvat, self.conf, self.directory)  # type: ignore[arg-type]
+        self.loop = KillableLoop(self.lab, self.cvat, self.conf, self.directory, lambda: self.annotators)  # type: ignore[arg-type]
         self.loop.faults = self.faults
 
     def turn(self) -> float:

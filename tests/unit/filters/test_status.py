@@ -85,6 +85,12 @@ def silence(status: int, msg: str) -> dict[str, Any]:
     return {"status": status, "msg": f"Status code was {status} and not [200]: {msg}", "url": URL}
 
 
+def test_people_are_shown_the_door_that_is_theirs() -> None:
+    assert seen()["loop"]["task"]["url"] == "http://127.0.0.1:8080/tasks/7"
+    assert seen(door="https://lab:8443")["loop"]["task"]["url"] == "https://lab:8443/tasks/7"
+    assert seen(answer=with_loop(task=None), door="https://lab")["loop"]["task"] is None
+
+
 REFUSED = silence(-1, "Request failed: <urlopen error [Errno 111] Connection refused>")
 
 

@@ -34,7 +34,6 @@ DEFAULTS: dict[str, Any] = {
     "monailabel_cvat_url": "http://127.0.0.1:8080",
     "monailabel_app": "apps/endoscopy",
     "monailabel_studies": "datasets/images",
-    "monailabel_host": "127.0.0.1",
     "monailabel_port": 8000,
     "__monailabel_app_is_endolabs": True,
     "__monailabel_conf": {"models": ["tooltracking"], "epistemic_enabled": True, "epistemic_top_k": 10},
@@ -120,6 +119,7 @@ def test_the_defaults_are_those_of_the_original_instructions(container: Containe
         "MONAI_LABEL_DATASTORE_URL": "http://127.0.0.1:8080",
         "ENDOLAB_CVAT_USERNAME_FILE": f"{container.directory}/secrets/username",
         "ENDOLAB_CVAT_PASSWORD_FILE": f"{container.directory}/secrets/password",
+        "ENDOLAB_ANNOTATORS_FILE": f"{container.directory}/annotators.json",
     }
 
 

@@ -124,7 +124,7 @@ def identify(http: HttpRequest) -> User:
         found = LoginToken.objects.filter(key=value).select_related("user").first()
         if found is None:
             raise unauthorized("Invalid token.")
-        user = found.user
+        user = found.user if found.user.is_active else None
     else:
         user = by_session(http)
     if user is None:

@@ -1,0 +1,90 @@
+"""The filter certificate_faults: why a certificate and its key cannot serve a website of that name."""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+DOCUMENTATION = r"""
+name: certificate_faults
+short_description: Why a certificate and its key cannot serve a website
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - A web server tells such faults when it starts, or its visitors do; this tells them before.
+options:
+  _input:
+    description: The certificate and its chain, in PEM; the certificate first.
+    type: str
+    required: true
+  key:
+    description: The certificate's private key, in PEM.
+    type: str
+    required: true
+  name:
+    description: The name, or address, of the website.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+faults: "{{ certificate | endolab.active_learning.certificate_faults(key, 'cvat.example.org') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One part of a sentence for each fault, such as C(it has ended on 2026-01-31); none where it can be used.
+  type: list
+  elements: str
+"""
+
+
+PLAIN = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificate_faults(certificate: str, key: str, name: str) -> list[str]:
+    """What is wrong with the first `certificate` and its `key` for a website called `name`."""
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.encode())
+    except ValueError:
+        return ["it holds no certificate in PEM"]
+    try:
+        public = load_pem_private_key(key.encode(), None).public_key()
+    except (ValueError, TypeError):
+        return ["its key is none in PEM, or has a password"]
+    first, faults = chain[0], []
+    if first.public_key().public_bytes(*PLAIN) != public.public_bytes(*PLAIN):
+        faults.append("it does not belong to the key; the site's own certificate must come first, its chain behind it")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if now > first.not_valid_after_utc:
+        faults.append(f"it has ended on {first.not_valid_after_utc:%Y-%m-%d}")
+    if now < first.not_valid_before_utc:
+        faults.append(f"it begins on {first.not_valid_before_utc:%Y-%m-%d}")
+    names = _names(first)
+    if not any(_covers(each, name) for each in names):
+        faults.append(f"it is for {', '.join(names) or 'no name'}, not for {name}")
+    return faults
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*found.get_values_for_type(x509.DNSName), *map(str, found.get_values_for_type(x509.IPAddress))]
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """A star stands for one part of a name."""
+    return fnmatch.fnmatchcase(name.lower(), pattern.lower()) and name.count(".") == pattern.count(".")
+
+
+class FilterModule:
+    """Makes the filter known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        return {"certificate_faults": certificate_faults}
