@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import os
 import platform
 import re
 import shutil
@@ -71,6 +72,10 @@ ansible_facts:
           returned: always
           type: str
           sample: amd64
+        memory_bytes:
+          description: The host's memory.
+          returned: always
+          type: int
         systemd:
           description: Whether the host was booted with systemd.
           returned: always
@@ -318,6 +323,7 @@ def main() -> None:
     facts = {
         "os": operating_system(read("/etc/os-release")),
         "architecture": ARCHITECTURES.get(machine, machine),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "systemd": Path("/run/systemd/system").is_dir(),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
         "docker": docker(packages, module.params["data_root"]),

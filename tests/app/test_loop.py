@@ -327,7 +327,7 @@ def person(cvat: Deployment, name: str) -> tuple[Client, int]:
 
 def test_each_annotator_sees_jobs_of_his_own(tmp_path: Path, cvat: Deployment, proxy: Faulty) -> None:
     site = Site(tmp_path, cvat, proxy, frames=5, epistemic_top_k=5)
-    (ann, anns), (ben, bens) = person(cvat, "ann"), person(cvat, "ben")
+    (ann, anns), (ben, bens) = person(cvat, "annika"), person(cvat, "benno")
     site.annotators = Annotators({"ann": anns, "nobody": 999999, "ben": bens})
     site.turns()
     (task,) = site.tasks()

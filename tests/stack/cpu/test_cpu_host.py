@@ -11,6 +11,7 @@ from docker.models.containers import Container
 from testinfra.host import Host
 
 from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, login, wait_until
+from tests.stack.privileges import documented, running
 
 
 def test_docker_is_the_distributions(host: Host) -> None:
@@ -27,6 +28,10 @@ def test_nothing_of_nvidia_is_there(host: Host, engine: docker.DockerClient) -> 
 
 def test_every_service_is_healthy(engine: docker.DockerClient) -> None:
     assert healthy(engine) == SERVICES | ANALYTICS
+
+
+def test_no_container_may_do_more_than_is_documented(containers: dict[str, Container]) -> None:
+    assert running(containers) == documented(containers)
 
 
 def test_the_container_asks_for_no_device(containers: dict[str, Container]) -> None:

@@ -6,7 +6,10 @@ import json
 
 import docker
 import pytest
+from docker.models.containers import Container
 from testinfra.host import Host
+
+from tests.stack.privileges import documented, running
 
 
 @pytest.mark.parametrize("package", ["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin"])
@@ -49,3 +52,7 @@ def test_the_running_engine_has_the_settings(engine: docker.DockerClient) -> Non
 def test_no_container_gets_the_engines_socket(engine: docker.DockerClient) -> None:
     for container in engine.containers.list(all=True):
         assert not any("docker.sock" in mount["Source"] for mount in container.attrs["Mounts"]), container.name
+
+
+def test_no_container_may_do_more_than_is_documented(containers: dict[str, Container]) -> None:
+    assert running(containers) == documented(containers)

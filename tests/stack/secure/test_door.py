@@ -60,7 +60,7 @@ def test_weak_ciphers_are_refused(attacker: Attacker, ciphers: str) -> None:
     assert "alert handshake failure" in answer.error or "No cipher can be selected" in answer.error, answer
 
 
-@pytest.mark.parametrize("name", [LAB, "10.0.0.1", "another.example.org"])
+@pytest.mark.parametrize("name", [LAB, "192.0.2.1", "another.example.org"])
 def test_plain_http_is_only_sent_to_tls(attacker: Attacker, name: str) -> None:
     targets = ["/", "/api/users/self", "//x?y=z", "/api/auth/register"]
     plain = [{"target": target, "port": 80, "tls": False, "headers": {"Host": name}} for target in targets]

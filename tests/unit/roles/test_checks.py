@@ -20,6 +20,7 @@ THERE: dict[str, Any] = {"exists": True, "images": {}}
 HOST: dict[str, Any] = {
     "os": {"id": "debian", "version_id": "13", "codename": "trixie", "family": "debian"},
     "architecture": "amd64",
+    "memory_bytes": 64 * 2**30,
     "systemd": True,
     "snap_docker": False,
     "docker": {
