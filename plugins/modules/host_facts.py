@@ -84,6 +84,14 @@ ansible_facts:
           description: Whether Docker comes from snap.
           returned: always
           type: bool
+        nft:
+          description: Whether the program nft is there.
+          returned: always
+          type: bool
+        firewalls:
+          description: The firewall programs that are active, C(ufw) or C(firewalld).
+          returned: always
+          type: list
         docker:
           description: >-
             C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
@@ -120,6 +128,8 @@ CDI_DIRECTORIES = ["/etc/cdi", "/var/run/cdi"]
 COMPOSE_PLUGIN = "docker/cli-plugins/docker-compose"
 COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib"]
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
+FIREWALLD = ["systemctl", "is-active", "firewalld"]
 LISTEN = "0A"  # a socket's state in /proc/net/tcp
 
 
@@ -190,6 +200,14 @@ def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     rows = [words for words in map(str.split, output.splitlines()) if words[3:] == ["installed"]]
     return {name: (version, want == "hold") for name, version, want, _ in rows}
+
+
+def active_firewalls() -> list[str]:
+    """Those firewall programs that have rules of their own; ufw's unit is active also where ufw is not."""
+    found = ["ufw"] if re.search(r"^ENABLED=yes", read(UFW_SETTINGS), re.M) else []
+    if shutil.which("firewall-cmd") and not subprocess.run(FIREWALLD, capture_output=True, check=False).returncode:
+        found.append("firewalld")
+    return found
 
 
 def free_bytes(path: Path) -> int:
@@ -325,6 +343,8 @@ def main() -> None:
         "architecture": ARCHITECTURES.get(machine, machine),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "systemd": Path("/run/systemd/system").is_dir(),
+        "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
+        "firewalls": active_firewalls(),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
         "docker": docker(packages, module.params["data_root"]),
         "nvidia": nvidia(packages),

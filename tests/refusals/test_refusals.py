@@ -109,6 +109,21 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"edge_cvat_server": "cvat"}, "Write host:port, for example 127.0.0.1:8081."),
         ({"edge_monailabel_organization": "an organization"}, "Write the short name of an organization in CVAT"),
     ],
+    "the firewall": [
+        (
+            {"firewall_ssh_port": 70000},
+            "firewall_ssh_port is 70000, and firewall_open has 8888. Write ports from 1 to 65535.",
+        ),
+        (
+            {"firewall_ssh_from": ["our network"]},
+            "our network in firewall_ssh_from, firewall_edge_from or firewall_open is no",
+        ),
+        (
+            {"firewall_open": [{"port": 8888, "from": ["10.0.0.0/33"]}]},
+            "Write for example 10.0.0.0/8, 192.0.2.7 or 2001:db8",
+        ),
+        ({"firewall_patience": 1}, "firewall_patience is 1. Write seconds, 10 or more; 60 is usual."),
+    ],
     "no certificate": [
         ({"edge_certificate": "file", "edge_certificate_file": "/nowhere.pem"}, "is no file on the machine you run"),
     ],
@@ -199,6 +214,11 @@ CONDITIONS = [
         "mkdir -p /snap/bin && touch /snap/bin/docker",
         "rm -r /snap",
         "comes from snap, where containers cannot get the GPU",
+    ),
+    (
+        "mkdir -p /etc/ufw && echo ENABLED=yes > /etc/ufw/ufw.conf",
+        "rm -r /etc/ufw",
+        "Set firewall_enabled: false and let yours admit ports 22, 443, 80, or turn it off.",
     ),
     (
         "cp /etc/docker/daemon.json /tmp/kept && echo '{\"a\": 1,}' > /etc/docker/daemon.json",

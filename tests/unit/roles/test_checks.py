@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
-ROLES = ["docker_engine", "nvidia_container_toolkit", "cvat", "edge", "monailabel"]
+ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "cvat", "edge", "monailabel"]
 
 GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
 BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
@@ -22,6 +22,8 @@ HOST: dict[str, Any] = {
     "architecture": "amd64",
     "memory_bytes": 64 * 2**30,
     "systemd": True,
+    "nft": True,
+    "firewalls": [],
     "snap_docker": False,
     "docker": {
         "binary": None,
@@ -137,6 +139,11 @@ def trusted(value: Any) -> Any:
         {"monailabel_conf": {"epistemic_top_k": 0, "cvat_segment_size": 0, "models": ["deepedit"]}},
         {"monailabel_conf": '{"epistemic_top_k": 5}'},
         {"edge_http_port": "8080", "monailabel_port": "8000", "cvat_disk_usage_max": "90"},
+        {"firewall_ssh_from": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"], "firewall_patience": "30"},
+        {
+            "firewall_open": [{"port": 5000}, {"port": 53, "protocol": "udp", "from": ["fe80::1"]}],
+            "firewall_enabled": False,
+        },
         {"edge_name": "10.1.2.3", "edge_https_port": "443"},
         {"edge_name": "cvat.example.org", "edge_certificate": "acme", "edge_acme_email": "it@example.org"},
         {"edge_monailabel_organization": "endoscopy", "edge_monailabel": ""},
