@@ -80,6 +80,11 @@ ansible_facts:
           description: Whether the host was booted with systemd.
           returned: always
           type: bool
+        units:
+          description: For each unit of systemd's that a role enables, whether it is C(enabled) and C(active).
+          returned: always
+          type: dict
+          sample: {docker.service: {enabled: true, active: true}}
         snap_docker:
           description: Whether Docker comes from snap.
           returned: always
@@ -130,6 +135,7 @@ COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/l
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
 FIREWALLD = ["systemctl", "is-active", "firewalld"]
+UNITS = ["docker.service", "nvidia-cdi-refresh.path", "endolab-firewall.service"]
 LISTEN = "0A"  # a socket's state in /proc/net/tcp
 
 
@@ -208,6 +214,23 @@ def active_firewalls() -> list[str]:
     if shutil.which("firewall-cmd") and not subprocess.run(FIREWALLD, capture_output=True, check=False).returncode:
         found.append("firewalld")
     return found
+
+
+def units(shown: str) -> dict[str, dict[str, bool]]:
+    """The units of which `systemctl show` has shown Id, ActiveState and UnitFileState, an empty line between them."""
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n") if block]
+    return {
+        block["Id"]: {"enabled": block["UnitFileState"] == "enabled", "active": block["ActiveState"] == "active"}
+        for block in blocks
+    }
+
+
+def show_units() -> str:
+    """What systemd says of the units; nothing where there is none."""
+    if not Path("/run/systemd/system").is_dir():
+        return ""
+    command = ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *UNITS]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def free_bytes(path: Path) -> int:
@@ -345,6 +368,7 @@ def main() -> None:
         "systemd": Path("/run/systemd/system").is_dir(),
         "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
         "firewalls": active_firewalls(),
+        "units": units(show_units()),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
         "docker": docker(packages, module.params["data_root"]),
         "nvidia": nvidia(packages),

@@ -33,7 +33,7 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Says whether the key would be fetched; fetches nothing.
+    description: Fetches a key that is not there yet, and compares it, but writes nothing.
     support: full
 """
 
@@ -79,6 +79,16 @@ def fetch(module: AnsibleModule, url: str, expected: str) -> bytes:
     return data
 
 
+def write(module: AnsibleModule, path: Path, data: bytes) -> None:
+    """Puts the key into its file, at once and whole."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    Path(name).chmod(0o644)
+    module.atomic_move(name, str(path), keep_dest_attrs=False)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -93,14 +103,10 @@ def main() -> None:
     if len(expected) != 40 or set(expected) - set("0123456789ABCDEF"):
         module.fail_json(msg=f"{module.params['fingerprint']!r} is no fingerprint: 40 hexadecimal digits are needed.")
     changed = not path.exists() or keys(path.read_bytes()) != [expected]
-    if changed and not module.check_mode:
+    if changed:
         data = fetch(module, module.params["url"], expected)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        module.atomic_move(name, str(path), keep_dest_attrs=False)
+        if not module.check_mode:
+            write(module, path, data)
     module.exit_json(changed=changed, fingerprint=expected)
 
 

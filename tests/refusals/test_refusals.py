@@ -102,6 +102,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "the edge": [
         ({"edge_http_port": 81}, "edge_http_port is 81, edge_https_port 443 and edge_redirect_port 80. Write a number"),
+        ({"edge_image": "Caddy 2"}, 'edge_image is "Caddy 2", which Docker cannot read as an image\'s name'),
         ({"edge_name": "gpu_1"}, "Write the name by which people reach endolab-bare in a browser"),
         ({"edge_certificate": "acme"}, "An authority vouches for whole names only: write one such as cvat.example.org"),
         ({"edge_acme_directory": "ftp://acme"}, "Write a URL that begins with https://, and a mail address or nothing"),
@@ -116,7 +117,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
         (
             {"firewall_ssh_from": ["our network"]},
-            "our network in firewall_ssh_from, firewall_edge_from or firewall_open is no",
+            "our network and 10.0.0.0/33 in firewall_ssh_from, firewall_edge_from or firewall_open is no",
         ),
         (
             {"firewall_open": [{"port": 8888, "from": ["10.0.0.0/33"]}]},
@@ -134,6 +135,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "CVAT": [
+        ({"cvat_images": {"postgres": "-"}}, "cvat_images has no image name for cvat_server and"),
         (
             {"cvat_ui_port": 99},
             "cvat_server_port is 8081, cvat_ui_port 99 and cvat_grafana_port 8083. Write numbers from 1024 to 65535",
@@ -154,10 +156,25 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "no room": [({"docker_engine_free_gib": 1000000}, "GiB free and the images need 1000000 GiB. Make room")],
     "another key": [
+        ({"docker_engine_key_fingerprint": "0" * 40}, "Nothing was written. If the publisher has changed its key")
+    ],
+    "another key of NVIDIA's": [
         (
-            {"docker_engine_key_fingerprint": "0" * 40},
+            {"nvidia_container_toolkit_key_fingerprint": "0" * 40},
             "Nothing was written. If the publisher has changed its key",
         )
+    ],
+    "another kind": [
+        ({"firewall_ssh_from": "10.0.0.0/8"}, "firewall_ssh_from must be a list, such as [this, that]"),
+        ({"edge_acme_email": None}, "edge_acme_email is empty: give it a value, or leave it out"),
+        ({"monailabel_app": ["apps/endoscopy"]}, "monailabel_app must be a text; put it in quotes"),
+    ],
+    "several lines": [
+        (
+            {"edge_name": "gpu\n", "edge_acme_email": "a@b\u202e"},
+            "edge_acme_email and edge_name and edge_root_file of endolab-bare",
+        ),
+        ({"monailabel_conf": {"cvat_project": "a\nb"}}, "monailabel_conf of endolab-bare holds a line break"),
     ],
     "a Docker without CDI": [
         ({"docker_engine_source": "distribution"}, "cannot start containers with a GPU by itself after a reboot")

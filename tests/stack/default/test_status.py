@@ -65,7 +65,7 @@ def test_status_shows_the_loop_on_one_screen(
     for line in (
         r"    loop        annotating since \S+ \(\d+ (s|min|h) ago\)",
         rf"    frames      24 in all, {frames['scored']} scored, {frames['labelled']} labelled, {left} left",
-        rf"    task        {name}, 0 of 10 jobs done\n {{20}}http://127\.0\.0\.1:8080/tasks/{task}",
+        rf"    task        {name}, 0 of 10 jobs done\n {{20}}https://{variables['inventory_hostname']}/tasks/{task}",
         r"    last poll   \S+ \(\d+ s ago\), next \S+ \(in \d+ s\)",
         rf"    services    {len(SERVICES)} healthy",
         r"    GPU         0: NVIDIA GeForce RTX 4090, 3072 of 24564 MiB in use, 0 % busy",

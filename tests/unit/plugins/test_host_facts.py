@@ -133,3 +133,14 @@ def test_a_broken_daemon_json_is_seen() -> None:
     assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
     assert host_facts.daemon_json("[]")["error"] == "it is no object"
     assert host_facts.daemon_json(None)["exists"] is False
+
+
+def test_units_are_told_apart() -> None:
+    shown = (
+        "Id=a.service\nActiveState=active\nUnitFileState=enabled\n\nId=b.path\nActiveState=inactive\nUnitFileState=\n"
+    )
+    assert host_facts.units(shown) == {
+        "a.service": {"enabled": True, "active": True},
+        "b.path": {"enabled": False, "active": False},
+    }
+    assert host_facts.units("") == {}

@@ -24,6 +24,7 @@ HOST: dict[str, Any] = {
     "systemd": True,
     "nft": True,
     "firewalls": [],
+    "units": {},
     "snap_docker": False,
     "docker": {
         "binary": None,
@@ -96,12 +97,18 @@ DEPLOYED = {
 }
 
 
+def files_of(roles: list[str]) -> list[Path]:
+    """The files that give these roles their variables."""
+    return [
+        *(ROOT / "playbooks/group_vars/all").glob("*.yml"),
+        *(ROOT / "roles" / role / part / "main.yml" for role in roles for part in ("defaults", "vars")),
+    ]
+
+
 def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: Any) -> list[str]:
     """The names of the checks that refuse this host with these settings: those of all roles, or of these tables."""
     variables: dict[str, Any] = {"inventory_hostname": "gpu1", "ansible_facts": {"endolab_host": host}}
-    files = [*(ROOT / "playbooks/group_vars/all").glob("*.yml")]
-    files += [ROOT / "roles" / role / part / "main.yml" for role in ROLES for part in ("defaults", "vars")]
-    for file in files:
+    for file in files_of(ROLES):
         variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
     variables = trusted({**variables, **CREDENTIALS, **settings})
     templar = Templar(loader=DataLoader(), variables=variables)
