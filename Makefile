@@ -36,6 +36,10 @@ demo-down: .venv ## Take the demo away
 test: .venv ## Lint, unit tests, and every Molecule scenario
 	@python tests/run.py
 
+.PHONY: test-long
+test-long: .venv ## The tests that take long, which `make test` leaves out
+	@python tests/run.py --long
+
 .PHONY: lint
 lint: .venv ## Lint alone
 	@python tests/run.py lint

@@ -120,6 +120,13 @@ changed_paths:
   returned: always
   type: list
   elements: str
+written:
+  description:
+    - For each file when it was written, in nanoseconds since 1970; where check mode would write it, nothing.
+    - Another number tells whoever has read it that there is something to read again, and tells nothing of its content.
+  returned: always
+  type: dict
+  sample: {/etc/endolab/cvat/secrets/postgres/password: "1764182400000000000"}
 """
 
 
@@ -150,6 +157,10 @@ class Entry:
             raise Refusal(f"{self.path} is there but no {kind}. Move it away, then run this again.")
         content = None if self.content is None else self.path.read_bytes()
         return rights(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)), content
+
+    def written(self) -> str:
+        """When it was written, in nanoseconds since 1970."""
+        return str(self.path.stat().st_mtime_ns)
 
     def wanted(self) -> tuple[str, bytes | None]:
         """The same as `state`, as it shall be."""
@@ -281,10 +292,15 @@ def main() -> None:
         diffs = {wanted: shown for wanted in entries if (shown := difference(wanted)) is not None}
         if not module.check_mode:
             write(list(diffs))
+        files = [wanted for wanted in entries if wanted.content is not None]
+        written = {str(each.path): "" if module.check_mode and each in diffs else each.written() for each in files}
     except (OSError, Refusal) as fault:
         module.fail_json(msg=str(fault))
     module.exit_json(
-        changed=bool(diffs), changed_paths=[str(wanted.path) for wanted in diffs], diff=list(diffs.values())
+        changed=bool(diffs),
+        changed_paths=[str(wanted.path) for wanted in diffs],
+        written=written,
+        diff=list(diffs.values()),
     )
 
 

@@ -17,6 +17,9 @@ for wanted in json.loads(Path("/run/secrets/accounts.json").read_text(encoding="
         if (changed or not wanted["initial"]) and not user.check_password(wanted["password"]):
             user.set_password(wanted["password"])
             changed = True
+            # Django ends the sessions that began with the old password, and not the login's token.
+            if token := getattr(user, "auth_token", None):
+                token.delete()
         administrator = wanted["group"] == "admin"
         rights = {"is_active": wanted["active"], "is_staff": administrator, "is_superuser": administrator}
         for flag, value in rights.items():

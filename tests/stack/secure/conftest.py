@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +14,21 @@ from typing import Any
 
 import docker
 import pytest
+import yaml
 
-from tests.stack.conftest import ROOT
+from tests.stack.conftest import PLAIN, ROOT
 
 LAB = "endolab-secure"
 PROGRAM = (Path(__file__).parent / "attack.py").read_text(encoding="utf-8")
+
+CREDENTIALS = [
+    "cvat_admin_password",
+    "cvat_service_password",
+    "cvat_postgres_password",
+    "cvat_redis_password",
+    "cvat_kvrocks_password",
+    "cvat_clickhouse_password",
+]
 
 
 @dataclass(frozen=True)
@@ -107,3 +121,69 @@ def log_in(attacker: Attacker, passwords: dict[str, str]) -> Callable[[str], Ses
         return Session(cookies, json.loads(answer.body)["key"])
 
     return log_in
+
+
+class Vault:
+    """A vault file and its password, and what runs with them.
+
+    done: each playbook that was run, with what it said. history: what the vault has held. since: when it was made.
+    """
+
+    def __init__(self, directory: Path, inventory: str, variables: dict[str, Any]) -> None:
+        self.done: list[subprocess.CompletedProcess[str]] = []
+        self.history: list[dict[str, str]] = []
+        self.since = time.time()
+        self.file, self.password = directory / "group_vars" / "lab" / "vault.yml", directory / "password"
+        self._inventories = ["-i", inventory, "-i", str(directory / "hosts.yml")]
+        self._environment = {**PLAIN, "PYTHONUNBUFFERED": "1", "ANSIBLE_VAULT_PASSWORD_FILE": str(self.password)}
+        (directory / "hosts.yml").write_text("lab: {}\n", encoding="utf-8")
+        self.file.parent.mkdir(parents=True)
+        self.password.write_text("the vault's own", encoding="utf-8")
+        content = "# of the lab\n" + yaml.safe_dump({name: variables[name] for name in CREDENTIALS})
+        self._run("ansible-vault", "encrypt", "--output", str(self.file), input=content)
+        self.credentials()
+
+    def _run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, **options
+        )
+
+    def text(self) -> str:
+        return self._run("ansible-vault", "view", str(self.file)).stdout
+
+    def credentials(self) -> dict[str, str]:
+        found = dict(yaml.safe_load(self.text()))
+        if found not in self.history:
+            self.history.append(found)
+        return found
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        files = json.dumps({"vault_file": str(self.file), "vault_password_file": str(self.password)})
+        return ["ansible-playbook", *self._inventories, playbook, "-e", files, *arguments]
+
+    def play(self, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.done.append(self._run(*self.command(playbook, *arguments)))
+        self.credentials()
+        return self.done[-1]
+
+    def play_until(self, task: str, playbook: str) -> None:
+        """Kills the playbook, and all that it has started, when it comes to a task."""
+        with subprocess.Popen(
+            self.command(playbook),
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            seen = next((line for line in process.stdout if line.startswith("TASK [") and f"{task}]" in line), "")
+            os.killpg(process.pid, signal.SIGKILL)
+        self.credentials()
+        assert seen, f"it never came to {task}"
+
+
+@pytest.fixture(scope="session")
+def vault(tmp_path_factory: pytest.TempPathFactory, inventory: str, variables: dict[str, Any]) -> Vault:
+    return Vault(tmp_path_factory.mktemp("lab"), inventory, variables)

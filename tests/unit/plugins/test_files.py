@@ -36,6 +36,15 @@ def test_check_mode_writes_nothing_and_says_what_would_change(run: Run, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_says_when_each_file_was_written(run: Run, tmp_path: Path) -> None:
+    wanted = {"path": str(tmp_path / "f"), "content": "1", **ME}
+    first = run(files, files=[wanted])["written"]
+    assert first == run(files, files=[wanted])["written"] == {wanted["path"]: str((tmp_path / "f").stat().st_mtime_ns)}
+    other = {**wanted, "content": "2"}
+    assert run(files, check=True, files=[other])["written"] == {wanted["path"]: ""}
+    assert run(files, files=[other])["written"] != first
+
+
 def test_a_secret_is_shown_nowhere(run: Run, tmp_path: Path) -> None:
     secret = {"path": str(tmp_path / "s"), "content": "canary-one", **ME}
     run(files, secrets=[secret])

@@ -42,7 +42,7 @@ class Membership(models.Model):
 
 class LoginToken(models.Model):
     key = models.CharField(max_length=40, primary_key=True, default=token)
-    user = models.OneToOneField(User, models.CASCADE)
+    user = models.OneToOneField(User, models.CASCADE, related_name="auth_token")
 
 
 class AccessToken(Dated):

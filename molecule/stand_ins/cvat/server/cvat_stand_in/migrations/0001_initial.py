@@ -164,6 +164,7 @@ class Migration(migrations.Migration):
                     "user",
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.CASCADE,
+                        related_name="auth_token",
                         to=settings.AUTH_USER_MODEL,
                     ),
                 ),
