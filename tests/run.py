@@ -56,7 +56,7 @@ STAGES: list[list[dict[str, Part]]] = [
                 ["mypy", "."],
                 ["ansible-lint", "--strict"],
                 ["ansible-playbook", "site.yml", "-i", "lab", "--syntax-check"],
-                [sys.executable, "docs/variables.py", "--check"],
+                [sys.executable, "docs/tables.py", "--check"],
             ],
             "unit": [[*PYTEST, "tests/unit"]],
         },

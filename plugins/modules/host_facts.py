@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import json
 import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
 module: host_facts
@@ -116,12 +117,12 @@ ansible_facts:
           returned: always
           type: dict
         ports:
-          description: For each port, its listeners with C(address), C(process) and C(container) (its name, or null).
+          description: >-
+            For each port, its listeners with C(port), C(address), C(process) and C(container) (its name, or null).
           returned: always
           type: dict
 """
 
-DOCKER_SOCKET = "/var/run/docker.sock"
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
 DEFAULT_DATA_ROOT = "/var/lib/docker"
@@ -136,15 +137,6 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
 FIREWALLD = ["systemctl", "is-active", "firewalld"]
 UNITS = ["docker.service", "nvidia-cdi-refresh.path", "endolab-firewall.service"]
-LISTEN = "0A"  # a socket's state in /proc/net/tcp
-
-
-def read(path: str | Path) -> str:
-    """A file's text; empty where it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def operating_system(os_release: str) -> dict[str, str | None]:
@@ -157,27 +149,6 @@ def operating_system(os_release: str) -> dict[str, str | None]:
         "codename": values.get("VERSION_CODENAME", ""),
         "family": "debian" if "debian" in names else "redhat" if names & {"rhel", "fedora"} else None,
     }
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over Docker's socket."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(5)
-        self.sock.connect(DOCKER_SOCKET)
-
-
-def ask_docker(path: str) -> Any:
-    """What the engine answers; None where none does."""
-    connection = UnixConnection("docker")
-    try:
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def daemon_json(text: str | None) -> dict[str, Any]:
@@ -299,55 +270,10 @@ def describe(path: Path) -> dict[str, Any]:
     return {"exists": path.exists(), "images": images}
 
 
-def address(field: str) -> tuple[str, int]:
-    """Address and port in a field of /proc/net/tcp or tcp6, whose 32-bit words have the host's byte order."""
-    words, port = field.split(":")
-    packed = b"".join(bytes.fromhex(words[i : i + 8])[::-1] for i in range(0, len(words), 8))
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
-
-
-def owners(inodes: set[str]) -> dict[str, tuple[str, str | None]]:
-    """For each socket's inode the name of its process, and the id of the container that this runs in."""
-    found = {}
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(link.readlink())
-        except OSError:
-            continue
-        inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
-        if inode in inodes:
-            process = link.parents[1]
-            ids = re.findall(r"[/-]([0-9a-f]{64})", read(process / "cgroup"))
-            found[inode] = (read(process / "comm").strip(), ids[-1] if ids else None)
-    return found
-
-
-def containers() -> tuple[dict[str, str], dict[int, str]]:
-    """The names of the running containers by their ids, and by the ports that they publish."""
-    by_id, by_port = {}, {}
-    for container in ask_docker("/containers/json") or []:
-        name = by_id[container["Id"]] = container["Names"][0].lstrip("/")
-        by_port.update({port["PublicPort"]: name for port in container["Ports"] if "PublicPort" in port})
-    return by_id, by_port
-
-
-def listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """Who listens on each of the ports; a container's published port is held by a process of Docker's."""
-    sockets = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in read(table).splitlines()[1:]:
-            fields = line.split()
-            where, port = address(fields[1])
-            if fields[3] == LISTEN and port in ports:
-                sockets.append((port, where, fields[9]))
-    processes = owners({inode for _, _, inode in sockets}) if sockets else {}
-    by_id, by_port = containers() if sockets else ({}, {})
-    result: dict[str, list[dict[str, Any]]] = {str(port): [] for port in ports}
-    for port, where, inode in sockets:
-        process, container = processes.get(inode, ("an unknown process", None))
-        name = by_id.get(container, container) if container else by_port.get(port)
-        result[str(port)].append({"address": where, "process": process, "container": name})
-    return result
+def by_port(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Who listens on each of the ports."""
+    found = listeners(lambda port: port in ports)
+    return {str(port): [each for each in found if each["port"] == port] for port in ports}
 
 
 def main() -> None:
@@ -373,7 +299,7 @@ def main() -> None:
         "docker": docker(packages, module.params["data_root"]),
         "nvidia": nvidia(packages),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
-        "ports": listeners(module.params["ports"]),
+        "ports": by_port(module.params["ports"]),
     }
     module.exit_json(changed=False, ansible_facts={"endolab_host": facts})
 

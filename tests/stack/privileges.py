@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from typing import Any
 
+from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
 from docker.models.containers import Container
 
 from tests.stack.conftest import ROOT
@@ -25,32 +25,3 @@ def documented(names: Iterable[str]) -> set[tuple[str, str]]:
 def running(containers: dict[str, Container]) -> set[tuple[str, str]]:
     """The same of what runs."""
     return {(name, each) for name, container in containers.items() for each in exceptions(container.attrs)}
-
-
-def exceptions(attributes: dict[str, Any]) -> set[str]:
-    host, found = attributes["HostConfig"], set()
-    if attributes["Config"]["User"].partition(":")[0] in {"", "0", "root"}:
-        found.add("root")
-    if host["CapDrop"] != ["ALL"]:
-        found.add("capabilities of Docker's own choice")
-    found |= {f"capability {name.removeprefix('CAP_')}" for name in host["CapAdd"] or ()}
-    if "no-new-privileges:true" not in (host["SecurityOpt"] or ()):
-        found.add("new privileges")
-    if host["Privileged"]:
-        found.add("privileged")
-    if not host["ReadonlyRootfs"]:
-        found.add("writable root filesystem")
-    for limit in ("Memory", "PidsLimit"):
-        if (host[limit] or 0) <= 0:
-            found.add(f"no limit to {limit}")
-    log = host["LogConfig"]
-    if log["Type"] == "json-file" and not {"max-size", "max-file"} <= set(log["Config"]):
-        found.add("no limit to its log")
-    for what, mode in (("network", "NetworkMode"), ("IPC", "IpcMode"), ("PID", "PidMode"), ("UTS", "UTSMode")):
-        if host[mode] == "host":
-            found.add(f"host {what}")
-    if host["NetworkMode"] in {"default", "bridge"}:
-        found.add("Docker's common network")
-    if any("docker.sock" in mount["Source"] for mount in attributes["Mounts"]):
-        found.add("Docker's socket")
-    return found

@@ -8,10 +8,11 @@ from typing import Any
 
 import docker
 import pytest
+from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.privileges import documented, exceptions, running
+from tests.stack.privileges import documented, running
 
 SERVER = {"cvat-server-1"}
 WORKERS = {

@@ -84,15 +84,6 @@ def test_the_disk_is_that_of_dockers_data(run: Run, tmp_path: Path) -> None:
     assert host_facts.daemon_json('{"data-root": "/data"}')["data_root"] == "/data"
 
 
-def test_containers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = [
-        {"Id": "a" * 64, "Names": ["/cvat-server-1"], "Ports": [{"PrivatePort": 8080, "PublicPort": 8081}]},
-        {"Id": "b" * 64, "Names": ["/monailabel"], "Ports": []},
-    ]
-    monkeypatch.setattr(host_facts, "ask_docker", lambda _: answer)
-    assert host_facts.containers() == ({"a" * 64: "cvat-server-1", "b" * 64: "monailabel"}, {8081: "cvat-server-1"})
-
-
 def test_gpus_are_named_in_the_order_of_their_addresses(tmp_path: Path) -> None:
     for address, uuid in (("0000:81:00.0", "GPU-b"), ("0000:01:00.0", "GPU-a")):
         (tmp_path / "gpus" / address).mkdir(parents=True)

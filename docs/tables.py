@@ -1,7 +1,7 @@
-"""Writes the table of variables in README.md from the roles' argument_specs.
+"""Writes tables of what is said elsewhere: README.md's of variables, and that of docs/privileges.md.
 
-Usage: python docs/variables.py           writes it
-       python docs/variables.py --check   exits 1 when README.md says something else
+Usage: python docs/tables.py           writes them
+       python docs/tables.py --check   exits 1 when a file says something else
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- variables: begin -->\n", "<!-- variables: end -->\n"
 
 
 def sentence(description: str | list[str]) -> str:
@@ -40,7 +39,7 @@ def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
         yield from rows(option.get("options", {}), f"{prefix}{name}.")
 
 
-def table() -> str:
+def variables() -> str:
     """The tables of all roles, as Markdown."""
     parts = []
     for specs in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
@@ -48,23 +47,41 @@ def table() -> str:
         head = f"### {specs.parts[-3]}\n\n{main['short_description']}.\n\n"
         head += "| variable | type | default | meaning |\n| --- | --- | --- | --- |\n"
         parts.append(head + "\n".join(rows(main["options"])))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
+
+
+def privileges() -> str:
+    """What containers may do beyond what every one may, as Markdown."""
+    known = yaml.safe_load((ROOT / "playbooks/vars/privileges.yml").read_text(encoding="utf-8"))["privileges"]
+    lines = [f"| `{each['container']}` | {each['exception']} | {each['reason']} |" for each in known]
+    return "\n".join(["| container | exception | reason |", "| --- | --- | --- |", *lines])
+
+
+TABLES = {"README.md": ("variables", variables), "docs/privileges.md": ("privileges", privileges)}
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """A file's text with its table between the two marks."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{table}\n\n{end}{after}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Writes the table of variables in README.md from argument_specs.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when README.md says something else")
-    readme = ROOT / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    new = f"{before}{BEGIN}\n{table()}\n{END}{after}"
-    if parser.parse_args().check:
-        if new != old:
-            print("README.md is behind argument_specs: run `python docs/variables.py`", file=sys.stderr)
-        return int(new != old)
-    readme.write_text(new, encoding="utf-8")
-    return 0
+    parser = argparse.ArgumentParser(description="Writes the tables of README.md and docs/privileges.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file says something else")
+    check = parser.parse_args().check
+    behind = False
+    for name, (mark, table) in TABLES.items():
+        old = (ROOT / name).read_text(encoding="utf-8")
+        new = with_table(old, mark, table())
+        if new != old and check:
+            print(f"{name} is behind what it is written from: run `python docs/tables.py`", file=sys.stderr)
+        elif new != old:
+            (ROOT / name).write_text(new, encoding="utf-8")
+        behind |= new != old
+    return int(check and behind)
 
 
 if __name__ == "__main__":
