@@ -28,17 +28,20 @@ PYTEST = [sys.executable, "-m", "pytest", "-q"]
 
 Part = list[list[str]]  # its commands
 
+# Every scenario's simulated hosts.
+HOSTS = [word for path in sorted(ROOT.glob("molecule/*/inventory")) for word in ("-i", str(path.relative_to(ROOT)))]
+DOWN = ["ansible-playbook", "molecule/stand_ins/down.yml", *HOSTS]
+
 STAND_INS: Part = [
     [sys.executable, "molecule/stand_ins/engine.py"],
+    # Those of a run that was broken off come back with the engine, and would take the machine from this one.
+    DOWN,
     [sys.executable, "molecule/stand_ins/build.py"],
     [sys.executable, "molecule/stand_ins/inputs.py"],
 ]
 
 CLEAN_UP: Part = [
-    [
-        *["ansible-playbook", "molecule/stand_ins/down.yml", "-i", "molecule/default/inventory"],
-        *["-e", "stand_ins_remove_registry=true"],
-    ],
+    [*DOWN, "-e", "stand_ins_remove_registry=true"],
     [sys.executable, "molecule/stand_ins/engine.py", "--stop"],
 ]
 
@@ -74,6 +77,7 @@ STAGES: list[list[dict[str, Part]]] = [
             "loop": [["molecule", "test", "--scenario-name", "loop"]],
             "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
             "secure": [["molecule", "test", "--scenario-name", "secure"]],
+            "spread": [["molecule", "test", "--scenario-name", "spread"]],
             "clean-up": CLEAN_UP,
         },
     ],

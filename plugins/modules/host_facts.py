@@ -77,6 +77,11 @@ ansible_facts:
           description: The host's memory.
           returned: always
           type: int
+        addresses:
+          description: The host's own addresses in its networks, without those of Docker's.
+          returned: always
+          type: list
+          elements: str
         systemd:
           description: Whether the host was booted with systemd.
           returned: always
@@ -136,6 +141,8 @@ COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/l
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
 FIREWALLD = ["systemctl", "is-active", "firewalld"]
+ADDRESSES = ["ip", "-json", "address", "show", "scope", "global"]
+DOCKERS_LINKS = ("docker", "br-", "veth")
 UNITS = ["docker.service", "nvidia-cdi-refresh.path", "endolab-firewall.service"]
 
 
@@ -202,6 +209,18 @@ def show_units() -> str:
         return ""
     command = ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *UNITS]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def addresses() -> list[str]:
+    """The host's own addresses in its networks; those of Docker's bridges and pairs are the containers'."""
+    shown = subprocess.run(ADDRESSES, capture_output=True, text=True, check=False).stdout
+    return [
+        each["local"]
+        for link in json.loads(shown or "[]")
+        if not link.get("ifname", "").startswith(DOCKERS_LINKS)
+        for each in link.get("addr_info", [])
+        if "local" in each  # those of another scope are empty
+    ]
 
 
 def free_bytes(path: Path) -> int:
@@ -291,6 +310,7 @@ def main() -> None:
         "os": operating_system(read("/etc/os-release")),
         "architecture": ARCHITECTURES.get(machine, machine),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "addresses": addresses(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
         "firewalls": active_firewalls(),

@@ -98,7 +98,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"cvat_server_port": 3142}, "Port 3142 or 8082 or 8083 on endolab-bare is taken by python3")
     ],
     "one port twice": [
-        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8081, 8082, 8083, 8000")
+        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8443, 8081, 8082, 8083, 8000")
     ],
     "the edge": [
         ({"edge_http_port": 81}, "edge_http_port is 81, edge_https_port 443 and edge_redirect_port 80. Write a number"),
@@ -108,6 +108,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"edge_acme_directory": "ftp://acme"}, "Write a URL that begins with https://, and a mail address or nothing"),
         ({"edge_request_size": "lots"}, "Write a number with MB or GB behind it; 1GB is usual."),
         ({"edge_cvat_server": "cvat"}, "Write host:port, for example 127.0.0.1:8081."),
+        ({"edge_monailabel": "192.0.2.9:8000"}, "Put that host into group monailabel, and leave edge_monailabel out."),
         ({"edge_monailabel_organization": "an organization"}, "Write the short name of an organization in CVAT"),
     ],
     "the firewall": [
@@ -117,7 +118,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
         (
             {"firewall_ssh_from": ["our network"]},
-            "our network and 10.0.0.0/33 in firewall_ssh_from, firewall_edge_from or firewall_open is no",
+            "our network and 10.0.0.0/33 in firewall_ssh_from, firewall_edge_from, firewall_hop_from or firewall_open",
         ),
         (
             {"firewall_open": [{"port": 8888, "from": ["10.0.0.0/33"]}]},
@@ -278,7 +279,7 @@ def test_an_inventory_without_hosts_is_refused(refused: Refused) -> None:
 
 @pytest.mark.parametrize(
     ("group", "sentence"),
-    [("cvat", "is in group edge and not in group cvat"), ("edge", "only an edge of its own would answer")],
+    [("cvat", "is in group edge and not in group cvat"), ("edge", "another is in group edge and not in group cvat")],
 )
 def test_hosts_that_would_not_find_each_other_are_refused(
     refused: Refused, inventory: str, tmp_path: Path, group: str, sentence: str

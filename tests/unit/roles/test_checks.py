@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
-ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "cvat", "edge", "monailabel"]
+ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "cvat", "edge", "hop", "monailabel"]
 
 GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
 BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
@@ -21,6 +21,7 @@ HOST: dict[str, Any] = {
     "os": {"id": "debian", "version_id": "13", "codename": "trixie", "family": "debian"},
     "architecture": "amd64",
     "memory_bytes": 64 * 2**30,
+    "addresses": ["192.0.2.10"],
     "systemd": True,
     "nft": True,
     "firewalls": [],
