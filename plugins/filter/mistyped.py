@@ -12,7 +12,8 @@ version_added: 1.0.0
 author: Endolab (@endolab)
 description:
   - M(ansible.builtin.validate_argument_spec) takes what it can make into the right kind, a list from a text for
-    example, and leaves the variable as it is. What uses the variable would find a text.
+    example, and leaves the variable as it is. What uses the variable would find a text. Of a list where a number should
+    be it makes an exception of Python's.
 options:
   _input:
     description: Values by the names of their variables.
@@ -43,6 +44,9 @@ _value:
 # What a value of each type may be in YAML, and how to write it; other types are validated as they are.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str, int, float), "a text; put it in quotes"),
+    "int": ((int, float, str), "a number"),
+    "float": ((int, float, str), "a number"),
+    "bool": ((bool, int, str), "true or false"),
     "path": ((str,), "a path; put it in quotes"),
     "list": ((list, tuple), "a list, such as [this, that]"),
     "dict": ((Mapping,), "a dictionary, such as {this: that}"),
@@ -58,7 +62,7 @@ def mistyped(values: Mapping[str, Any], options: Mapping[str, Any], texts: Seque
             faults.append(f"{name} is empty: give it a value, or leave it out")
         elif name.endswith("_password") or (name in texts and isinstance(value, str)):
             continue
-        elif not isinstance(value, kinds) or (isinstance(value, bool) and object not in kinds):
+        elif not isinstance(value, kinds) or (isinstance(value, bool) and not {bool, object} & set(kinds)):
             faults.append(f"{name} must be {remedy}")
     return faults
 

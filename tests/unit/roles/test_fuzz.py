@@ -168,5 +168,6 @@ CHECKS: dict[str, list[Any]] = {
     "nvidia_container_toolkit": [],
     "cvat": [compose_stays],
     "edge": [functools.partial(lines_stay, "edge", "Caddyfile.j2")],
+    "hop": [functools.partial(lines_stay, "hop", "Caddyfile.j2")],
     "monailabel": [script_stays],
 }
