@@ -126,6 +126,12 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
         ({"firewall_patience": 1}, "firewall_patience is 1. Write seconds, 10 or more; 60 is usual."),
     ],
+    "no root certificate": [
+        (
+            {"edge_name": "cvat.example.org", "edge_certificate": "acme", "edge_acme_root_file": __file__},
+            "and no file with a certificate in PEM on the machine you run",
+        ),
+    ],
     "no certificate": [
         ({"edge_certificate": "file", "edge_certificate_file": "/nowhere.pem"}, "is no file on the machine you run"),
     ],
@@ -279,7 +285,7 @@ def test_an_inventory_without_hosts_is_refused(refused: Refused) -> None:
 
 @pytest.mark.parametrize(
     ("group", "sentence"),
-    [("cvat", "is in group edge and not in group cvat"), ("edge", "another is in group edge and not in group cvat")],
+    [("cvat", "is in group edge and not in group cvat"), ("edge", "is in group cvat and not in group edge")],
 )
 def test_hosts_that_would_not_find_each_other_are_refused(
     refused: Refused, inventory: str, tmp_path: Path, group: str, sentence: str

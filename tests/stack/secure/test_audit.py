@@ -54,7 +54,8 @@ FAULTS = {
     ),
     "files": (f"chmod g+r {SECRET}", f"chmod g-r {SECRET}"),
     "credentials": (
-        f'systemd-run --unit=leak sh -c ": $(cat {SECRET}); sleep infinity; :"',
+        # The journal would have its command for a description.
+        f'systemd-run --unit=leak --description=leak sh -c ": $(cat {SECRET}); sleep infinity; :"',
         "systemctl stop leak",
     ),
     "accounts": (
