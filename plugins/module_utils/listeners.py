@@ -21,6 +21,12 @@ def address(field: str) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
 
 
+def container_of(process: Path) -> str | None:
+    """The id of the container that a process runs in, of its directory in /proc."""
+    ids = re.findall(r"[/-]([0-9a-f]{64})", read(process / "cgroup"))
+    return ids[-1] if ids else None
+
+
 def owners(inodes: set[str]) -> dict[str, tuple[str, str | None]]:
     """For each socket's inode the name of its process, and the id of the container that this runs in."""
     found = {}
@@ -32,8 +38,7 @@ def owners(inodes: set[str]) -> dict[str, tuple[str, str | None]]:
         inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
         if inode in inodes:
             process = link.parents[1]
-            ids = re.findall(r"[/-]([0-9a-f]{64})", read(process / "cgroup"))
-            found[inode] = (read(process / "comm").strip(), ids[-1] if ids else None)
+            found[inode] = (read(process / "comm").strip(), container_of(process))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import grp
 import pwd
-import re
 import socket
 import ssl
 import stat
@@ -16,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import containers, listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
 from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
@@ -200,10 +199,9 @@ def shown(credentials: dict[str, Any], described: dict[str, dict[str, Any]]) -> 
     for place, attributes in described.items():
         held = "\0".join(texts(attributes))
         found |= {f"inspect {place} {name}" for name, value in wanted.items() if value in held}
-    by_id, _ = containers()
+    by_id = {attributes.get("Id"): place for place, attributes in described.items()}
     for process in Path("/proc").glob("[0-9]*"):
-        ids = re.findall(r"[/-]([0-9a-f]{64})", read(process / "cgroup"))
-        place = by_id.get(ids[-1] if ids else "", read(process / "comm").strip())
+        place = by_id.get(container_of(process) or "", read(process / "comm").strip())
         for kind, file in (("argument", "cmdline"), ("environment", "environ")):
             held = read(process / file)
             found |= {f"{kind} {place} {name}" for name, value in wanted.items() if value in held}
@@ -258,13 +256,13 @@ def main() -> None:
     )
     given = module.params
     described = inspected()
-    mine = {name for name in described if name in given["services"]}
     module.exit_json(
         changed=False,
         listeners=[{**each, "loopback": is_loopback(each["address"])} for each in listeners()],
         containers=[
-            {"name": name, "own": name in mine, "beyond": beyond(name, each, name in mine, given["privileges"])}
+            {"name": name, "own": own, "beyond": beyond(name, each, own, given["privileges"])}
             for name, each in sorted(described.items())
+            for own in [name in given["services"]]
         ],
         networks={each["Name"]: each["Internal"] for each in ask_docker("/networks") or []},
         daemon=ask_docker("/info") or {},

@@ -21,14 +21,7 @@ from tests.stack.conftest import PLAIN, ROOT
 LAB = "endolab-secure"
 PROGRAM = (Path(__file__).parent / "attack.py").read_text(encoding="utf-8")
 
-CREDENTIALS = [
-    "cvat_admin_password",
-    "cvat_service_password",
-    "cvat_postgres_password",
-    "cvat_redis_password",
-    "cvat_kvrocks_password",
-    "cvat_clickhouse_password",
-]
+CREDENTIALS = yaml.safe_load((ROOT / "playbooks/vars/rotate.yml").read_text(encoding="utf-8"))["__rotate_known"]
 
 
 @dataclass(frozen=True)
