@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from testinfra.host import Host
 
+from tests.certificates import KEY, certificate, pem
 from tests.stack.common import wait_until
 from tests.stack.secure.conftest import LAB, Attacker
 
@@ -95,27 +92,15 @@ def test_an_acme_authority_vouches_for_it(
 def test_the_labs_own_certificate_vouches_for_it(
     changed: Callable[..., None], tmp_path: Path, attacker: Attacker, play: Play
 ) -> None:
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, LAB)])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1)
-        .not_valid_before(now - datetime.timedelta(1))
-        .not_valid_after(now + datetime.timedelta(60))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(LAB)]), False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "certificate.pem").write_bytes(pem)
-    (tmp_path / "key.pem").write_bytes(private)
+    made = certificate(LAB, days=(-1, 60))
+    (tmp_path / "certificate.pem").write_text(made, encoding="utf-8")
+    (tmp_path / "key.pem").write_text(pem(KEY), encoding="utf-8")
     settings = {
         "edge_certificate": "file",
         "edge_certificate_file": f"{tmp_path}/certificate.pem",
         "edge_certificate_key_file": f"{tmp_path}/key.pem",
     }
     changed(**settings)
-    assert attacker.one("/api/server/about", authority=pem.decode()).status == 200
+    assert attacker.one("/api/server/about", authority=made).status == 200
     audit = play("playbooks/audit.yml", "-e", json.dumps(settings))
     assert audit.returncode == 0, audit.stdout

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-
 import pytest
 from ansible_collections.endolab.active_learning.plugins.filter.certificate_faults import certificate_faults
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-KEY, OTHER_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+from tests.certificates import KEY, certificate, pem
 
-
-def pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> str:
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
-
-
-def certificate(*names: str, days: tuple[int, int] = (-1, 30)) -> str:
-    """A self-signed certificate for these names and addresses, good between these days from now."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(KEY.public_key())
-        .serial_number(1)
-        .not_valid_before(now + datetime.timedelta(days=days[0]))
-        .not_valid_after(now + datetime.timedelta(days=days[1]))
-    )
-    if names:
-        general: list[x509.GeneralName] = [
-            x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
-        ]
-        builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
-    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import subprocess
@@ -16,9 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.endolab.active_learning.plugins.modules import exposure
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.certificates import KEY, certificate, pem
 
 Run = Callable[..., dict[str, Any]]
 
@@ -26,24 +23,10 @@ NAME = "gpu1.example.org"
 SECRET = "Marker0That1Nobody2Else3Has"
 
 
-def certificate(directory: Path, days: int) -> Path:
-    """A file with a key and a certificate that vouches for itself, until so many days from now."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    names = [x509.DNSName(NAME), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1)
-        .not_valid_before(now - datetime.timedelta(90))
-        .not_valid_after(now + datetime.timedelta(days, 60))
-        .add_extension(x509.SubjectAlternativeName(names), False)
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def certificate_file(directory: Path, days: int) -> Path:
+    """A file with a key and its certificate, until so many days from now."""
     file = directory / f"{days}.pem"
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    file.write_text(pem(KEY) + certificate(NAME, "127.0.0.1", days=(-90, days)), encoding="utf-8")
     return file
 
 
@@ -74,12 +57,12 @@ def served(file: Path, newest: ssl.TLSVersion) -> Iterator[int]:
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_the_door_is_seen_as_a_browser_would(tmp_path: Path) -> None:
-    good, over = certificate(tmp_path, 30), certificate(tmp_path, -30)
+    good, over = certificate_file(tmp_path, 30), certificate_file(tmp_path, -30)
     with served(good, ssl.TLSVersion.TLSv1_1) as port:
         assert exposure.door(port, NAME, good.read_text())["old"] == ["TLSv1", "TLSv1.1"]
     with served(good, ssl.TLSVersion.TLSv1_3) as port:
         seen = exposure.door(port, NAME, good.read_text())
-        assert (seen["fault"], seen["days"]) == ("", 30)
+        assert (seen["fault"], seen["days"]) == ("", 29)
         assert "mismatch" in exposure.door(port, "other.example.org", good.read_text())["fault"]
         assert "self-signed certificate" in exposure.door(port, NAME, None)["fault"]
         assert exposure.door(port, NAME, "nothing")["fault"]
