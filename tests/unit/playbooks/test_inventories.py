@@ -1,0 +1,43 @@
+"""The inventories that come with Endolab pass what is asked before a host is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.roles.test_checks import CREDENTIALS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("inventory", ["inventories/demo", "inventories/lab"])
+def test_it_is_accepted(inventory: str, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("none\n", encoding="utf-8")
+    settings = {
+        **CREDENTIALS,
+        "ansible_connection": "local",
+        "ansible_become": False,
+        # What the demo reads from files that it has made.
+        "__kept": str(tmp_path / "kept"),
+        "__fingerprints": {"docker": "A" * 40, "nvidia_container_toolkit": "B" * 40},
+        "monailabel_bundle_checksum": "sha256:" + "0" * 64,
+    }
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("lab: {hosts: {gpu1: }}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["ansible-playbook", "playbooks/preflight.yml", "-i", inventory, "-i", hosts, "-e", json.dumps(settings)],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What comes next is judged by this machine, which is no lab's host.
+    inventory_read, _, _ = done.stdout.partition("TASK [What the host is, is read]")
+    assert "TASK [What the host is, is read]" in done.stdout, done.stdout
+    assert "fatal" not in inventory_read, done.stdout
