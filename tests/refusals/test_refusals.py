@@ -98,7 +98,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"cvat_server_port": 3142}, "Port 3142 or 8082 or 8083 on endolab-bare is taken by python3")
     ],
     "one port twice": [
-        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8443, 8081, 8082, 8083, 8000")
+        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8081, 8082, 8083, 8000")
     ],
     "the edge": [
         ({"edge_http_port": 81}, "edge_http_port is 81, edge_https_port 443 and edge_redirect_port 80. Write a number"),
@@ -179,7 +179,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "several lines": [
         (
             {"edge_name": "gpu\n", "edge_acme_email": "a@b\u202e"},
-            "edge_acme_email and edge_name and edge_root_file of endolab-bare",
+            "edge_acme_email and edge_name of endolab-bare",
         ),
         ({"monailabel_conf": {"cvat_project": "a\nb"}}, "monailabel_conf of endolab-bare holds a line break"),
     ],
