@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.endolab.active_learning.plugins.filter.archive_problems import archive_problems
+
 DOCUMENTATION = r"""
 name: host_status
 short_description: What a host of the lab does, and what is wrong with it
@@ -57,6 +59,9 @@ options:
   answer:
     description: What the module C(uri) has found at the loop's address; none where the host has no MONAI Label.
     type: dict
+  archives:
+    description: What C(endolab-backup state) says; empty where it says nothing, none where no archives are made.
+    type: dict
   door:
     description: Where people find CVAT, as a URL without a path; empty where that is the address that the loop has.
     type: str
@@ -72,7 +77,8 @@ _value:
   description: >-
     C(host); C(at); C(reachable); C(healthy), whether there are no C(problems), each with C(what), C(remedy) and, of the
     loop's own, C(since) and C(times); C(docker) with C(running), C(version), C(free_bytes) and C(data_root);
-    C(services), the state of each by its name; C(gpu) with C(wanted), C(driver) and C(gpus). Of a host with MONAI Label
+    C(services), the state of each by its name; C(archive), the last one, or null;
+    C(gpu) with C(wanted), C(driver) and C(gpus). Of a host with MONAI Label
     also C(frames); C(loop), what C(GET /loop) answers, or null; and C(silence), why there is no loop to see, or null.
   type: dict
 """
@@ -103,6 +109,7 @@ def host_status(
     frames: int | None = None,
     loop_wanted: bool = False,
     answer: Mapping[str, Any] | None = None,
+    archives: Mapping[str, Any] | None = None,
     door: str = "",
 ) -> dict[str, Any]:
     """The status of one host; DOCUMENTATION says what it is made of."""
@@ -123,6 +130,9 @@ def host_status(
     problems = docker_problems(docker) or service_problems(status["services"])
     if gpu_wanted and not nvidia["driver_version"]:
         problems.append(problem("no NVIDIA driver is loaded", "install it, and reboot the host"))
+    if archives is not None:
+        status["archive"] = archives.get("last")
+        problems += archive_problems(archives)
     if answer:
         loop = answer.get("json") if answer["status"] == 200 else None
         silence = None if loop else silent(answer, loop_wanted)

@@ -63,6 +63,8 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "loop" in status:
         yield from loop_rows(status, at)
     yield "services", services(status["services"])
+    if "archive" in status:
+        yield "archive", moment(status["archive"]["at"], at) if status["archive"] else "none yet"
     yield from gpu_rows(status["gpu"])
     docker = status["docker"]
     running = docker["version"] if docker["running"] else "does not run"

@@ -99,6 +99,10 @@ ansible_facts:
           description: Whether the program nft is there.
           returned: always
           type: bool
+        restic:
+          description: Whether the program restic is there.
+          returned: always
+          type: bool
         firewalls:
           description: The firewall programs that are active, C(ufw) or C(firewalld).
           returned: always
@@ -143,7 +147,7 @@ UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
 FIREWALLD = ["systemctl", "is-active", "firewalld"]
 ADDRESSES = ["ip", "-json", "address", "show", "scope", "global"]
 DOCKERS_LINKS = ("docker", "br-", "veth")
-UNITS = ["docker.service", "nvidia-cdi-refresh.path", "endolab-firewall.service"]
+UNITS = ["docker.service", "nvidia-cdi-refresh.path", "endolab-firewall.service", "endolab-backup.timer"]
 
 
 def operating_system(os_release: str) -> dict[str, str | None]:
@@ -313,6 +317,7 @@ def main() -> None:
         "addresses": addresses(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
+        "restic": shutil.which("restic", path="/usr/local/bin:/usr/bin:/bin") is not None,
         "firewalls": active_firewalls(),
         "units": units(show_units()),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),

@@ -67,7 +67,7 @@ def containers(engine: docker.DockerClient) -> dict[str, Container]:
     return {str(container.name): container for container in engine.containers.list(all=True)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def play(inventory: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs one of the project's playbooks against the deployed stack."""
 

@@ -55,19 +55,19 @@ WITHOUT_CSRF = ("session_cookie", 3)
 
 # The number that the next object of each table gets, as on the server that was recorded, before a subject.
 NUMBERS = {
-    "": {"auth_user": 3, "cvat_stand_in_project": 34, "cvat_stand_in_organization": 2},
+    "": {"auth_user": 3, "engine_project": 34, "cvat_stand_in_organization": 2},
     "server": {
         "auth_user": 4,
-        "cvat_stand_in_project": 48,
-        "cvat_stand_in_task": 44,
-        "cvat_stand_in_data": 43,
-        "cvat_stand_in_job": 144,
+        "engine_project": 48,
+        "engine_task": 44,
+        "engine_data": 43,
+        "engine_job": 144,
         "cvat_stand_in_label": 91,
-        "cvat_stand_in_annotation": 108,
+        "engine_labeledshape": 108,
     },
     "tokens": {
         "auth_user": 5,
-        "cvat_stand_in_project": 84,
+        "engine_project": 84,
         "cvat_stand_in_accesstoken": 5,
         "cvat_stand_in_organization": 4,
         "cvat_stand_in_membership": 4,

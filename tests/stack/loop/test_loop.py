@@ -8,116 +8,26 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import docker
-import inputs
 import numpy as np
-import pytest
-from annotator import Annotator, truth_in
-from cvat_sdk import Client
-from cvat_sdk.core.proxies.tasks import Task
 from docker.models.containers import Container
 from PIL import Image
-from testinfra.host import Host
 
 from tests.stack.common import SERVICES, healthy, wait_until
+from tests.stack.loop.archive import Scribe, known_to_cvat, sums
+from tests.stack.loop.lab import STUDIES, Lab, cvat_answers
 
-MASKS = inputs.frames(49) / "masks"
-CVAT = "http://127.0.0.1:18080"
-STUDIES = "/srv/endolab/datasets/images"
-INTERVAL = 2
 ITERATIONS = 13
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
-class Lab:
-    """The deployed lab, and the person who annotates in it."""
-
-    def __init__(self, host: Host, variables: dict[str, Any]) -> None:
-        self.host = host
-        self.account = (variables["cvat_admin_username"], variables["cvat_admin_password"])
-        self.service = (variables["cvat_service_username"], variables["cvat_service_password"])
-
-    def loop(self) -> dict[str, Any]:
-        """What the server shows of its loop; what it showed last while it does not answer."""
-        answer = self.host.run(
-            "curl -fsS --max-time 5 http://127.0.0.1:18000/loop || cat %s", f"{STUDIES}/loop/status.json"
-        )
-        shown: dict[str, Any] = json.loads(answer.stdout)
-        return shown
-
-    def wait(self, seconds: float, what: str, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """Waits until the loop's status is as `condition` wants it."""
-        seen: dict[str, Any] = {}
-
-        def holds() -> bool:
-            seen.update(self.loop())
-            return bool(condition(seen))
-
-        try:
-            wait_until(holds, seconds, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the loop shows {seen}") from None
-        return seen
-
-    def annotating(self, iteration: int) -> dict[str, Any]:
-        """Waits until a task of this iteration is open, with nothing wrong."""
-
-        def is_open(loop: dict[str, Any]) -> bool:
-            return bool(loop["phase"] == "annotating" and loop["iteration"] == iteration and not loop["error"])
-
-        return self.wait(300, f"iteration {iteration} is open", is_open)
-
-    def broken(self) -> dict[str, Any]:
-        """Waits until the loop has seen that something is wrong."""
-        return self.wait(300, "the loop sees it", lambda loop: loop["error"])
-
-    def annotator(self) -> Annotator:
-        client = Client(CVAT, check_server_version=False)
-        client.login(self.account)
-        return Annotator(client, truth_in(MASKS))
-
-    def task(self, iteration: int) -> Task:
-        (task,) = [
-            task
-            for task in self.annotator().client.tasks.list()
-            if task.name == f"ActiveLearning_Iteration_{iteration}"
-        ]
-        return task
-
-    def answer(self) -> None:
-        assert self.annotator().work("MONAILabel") > 0
-
-    def file(self, path: str) -> Any:
-        return json.loads(self.host.file(f"{STUDIES}/{path}").content_string)
-
-    def turns_again(self) -> None:
-        """CVAT is back: the loop has seen it after two polls at most."""
-        back = datetime.now(timezone.utc)
-
-        def polled(loop: dict[str, Any]) -> bool:
-            return not loop["error"] and bool(datetime.fromisoformat(loop["polled_at"]) >= back.replace(microsecond=0))
-
-        self.wait(60, "the loop turns again", polled)
-        took = (datetime.now(timezone.utc) - back).total_seconds()
-        # Beside two intervals, what a poll itself takes, and this look at it.
-        assert took < 2 * INTERVAL + 4, f"it took {took:.0f} s"
-
-
-@pytest.fixture
-def lab(host: Host, variables: dict[str, Any]) -> Lab:
-    return Lab(host, variables)
-
-
 def moment(text: str | None) -> datetime:
     """A time that the loop shows; long ago where it shows none."""
     return datetime.fromisoformat(text or "2000-01-01T00:00:00+00:00")
-
-
-def cvat_answers(host: Host) -> bool:
-    return bool(host.run("curl -fsS --max-time 2 http://127.0.0.1:18080/api/server/about").rc == 0)
 
 
 @contextmanager
@@ -196,6 +106,20 @@ def test_a_task_of_twenty_five_is_done_when_all_of_it_is(lab: Lab, play: Play, v
     set_top_k(play, variables, 1)
     lab.answer()
     assert lab.annotating(3)["frames"]["labelled"] == 37
+
+
+def test_an_archive_is_made_while_people_annotate(lab: Lab, play: Play, kept: Path) -> None:
+    lab.annotating(3)
+    with Scribe(lab.annotator().client) as scribe:
+        before = scribe.written
+        done = play("playbooks/backup.yml")
+        after = scribe.written
+    assert done.returncode == 0, done.stdout
+    assert after - before > 20
+    assert scribe.longest < 10
+    print(f"{after - before} writes while the archive was made, the slowest took {scribe.longest:.2f} s")
+    state = {"writes": [before, after], "files": sums(lab.host), "cvat": known_to_cvat(lab.annotator().client)}
+    kept.write_text(json.dumps(state), encoding="utf-8")
 
 
 def test_a_door_that_is_shut_while_people_annotate(lab: Lab, containers: dict[str, Container]) -> None:

@@ -38,7 +38,10 @@ def forms(secret: str) -> list[str]:
 @pytest.fixture(scope="module")
 def markers(variables: dict[str, Any], vault: Vault) -> dict[str, list[str]]:
     """Every value of each credential, by its name; of a password with other characters its generated beginning."""
-    values: dict[str, set[str]] = {"users": {user["password"] for user in variables["cvat_users"]}}
+    values: dict[str, set[str]] = {
+        "users": {user["password"] for user in variables["cvat_users"]},
+        "backup": {variables["backup_password"]},
+    }
     for credentials in vault.history:
         for name, value in credentials.items():
             values.setdefault(name.removeprefix("cvat_").removesuffix("_password"), set()).add(value.split()[0])

@@ -250,6 +250,38 @@ def test_gpus_are_shown_as_far_as_the_driver_tells() -> None:
     assert "GPU         no driver" in status_block(seen(host=host, gpu_lines=[]))
 
 
+@pytest.mark.parametrize(
+    ("said", "line", "problems"),
+    [
+        ({"last": None, "fault": None}, "archive     none yet", []),
+        (
+            {"last": {"at": "2026-11-25T02:30:00+00:00", "days": 0}, "fault": None},
+            "archive     2026-11-25T02:30:00+00:00 (9 h ago)",
+            [],
+        ),
+        (
+            {"last": {"at": "2026-11-16T02:30:00+00:00", "days": 9}, "fault": None},
+            "archive     2026-11-16T02:30:00+00:00 (9 days ago)",
+            ["the last archive is 9 days old"],
+        ),
+        (
+            {"last": None, "fault": "the disk is full"},
+            "archive     none yet",
+            ["the last archive was not made: the disk is full"],
+        ),
+        ({}, "archive     none yet", ["the program that makes archives does not answer"]),
+    ],
+)
+def test_archives_are_shown_and_missed(said: dict[str, Any], line: str, problems: list[str]) -> None:
+    status = seen(archives=said)
+    assert line in status_block(status)
+    assert [each["what"] for each in status["problems"]] == problems
+
+
+def test_where_no_archives_are_made_none_are_shown() -> None:
+    assert "archive" not in status_block(seen())
+
+
 def test_long_lines_are_wrapped_and_links_are_not() -> None:
     what = "what the loop has said of it " * 8
     url = "https://cvat.example/tasks/" + "7" * 90

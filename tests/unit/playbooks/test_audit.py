@@ -12,7 +12,8 @@ from ansible.template import Templar
 
 from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, files_of, trusted
 
-UNITS = {"endolab-firewall.service": {"enabled": True, "active": True}}
+RUNS = {"enabled": True, "active": True}
+UNITS = {"endolab-firewall.service": RUNS, "endolab-backup.timer": RUNS}
 ANSWERS = [{"status": 200}, {"status": 200, "strict_transport_security": "max-age=1"}, {"status": 403}, {"status": 401}]
 KNOWN = [
     {"id": 1, "username": "admin", "groups": ["admin"], "is_active": True, "is_superuser": True},
@@ -23,6 +24,8 @@ GOOD: dict[str, Any] = {
     "groups": {group: ["gpu1"] for group in ("cvat", "edge", "monailabel")},
     "ansible_facts": {"endolab_host": {**HOST, "units": UNITS}},
     "__firewall_looked": {"changed": False},
+    "backup_repository": "/mnt/backup",
+    "__backup_looked": {"stdout": '{"last": null, "fault": null}'},
     "__edge_answers": {"results": ANSWERS},
     "__edge_redirect": {"status": 308, "location": "https://gpu1/"},
     "__cvat_logins": {
@@ -78,7 +81,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "firewall-rules": ({"__firewall_looked": {"changed": True}}, "site.yml"),
     "firewall-at-boot": (
-        {"ansible_facts": {"endolab_host": {**HOST, "units": {"endolab-firewall.service": {"enabled": False}}}}},
+        {
+            "ansible_facts": {
+                "endolab_host": {**HOST, "units": {**UNITS, "endolab-firewall.service": {"enabled": False}}}
+            }
+        },
         "endolab-firewall.service",
     ),
     "listeners": ({"__audit_seen": {**SEEN, "listeners": [STRANGER]}}, "python3 on port 8000"),
@@ -109,6 +116,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "other (privileged)",
     ),
     "files": ({"__audit_seen": {**SEEN, "open_files": [{"path": "/a", "mode": "0666"}]}}, "/a with mode 0666"),
+    "archives": ({"backup_repository": ""}, "backup_repository"),
     "credentials": (
         {"__audit_seen": {**SEEN, "shown": ["argument sh cvat_admin_password"]}},
         "cvat_admin_password (argument of sh)",
@@ -164,6 +172,10 @@ def test_every_check_finds_what_it_is_for() -> None:
         assert "\n" not in findings[name]
     without = found(firewall_enabled=False)
     assert "rpcbind on port 111" in without["listeners"]
+    stopped = {**HOST, "units": {**UNITS, "endolab-backup.timer": {"enabled": True, "active": False}}}
+    assert "endolab-backup.timer" in found(ansible_facts={"endolab_host": stopped})["archives"]
+    failed = {"stdout": '{"last": null, "fault": "the disk is full"}'}
+    assert "the disk is full" in found(__backup_looked=failed)["archives"]
     assert found(audit_accepted={"tls": "an old microscope"}, **BAD["tls"][0]) == {}
 
 

@@ -71,7 +71,7 @@ def test_the_vault_and_its_password_are_for_their_owner_alone(initialised: Clone
 def test_the_credentials_are_vaulted_and_generated(initialised: Clone) -> None:
     assert (initialised.directory / VAULT).read_text(encoding="ascii").startswith("$ANSIBLE_VAULT;")
     passwords = [value for name, value in initialised.credentials().items() if name.endswith("_password")]
-    assert len(passwords) == len(set(passwords)) == 6
+    assert len(passwords) == len(set(passwords)) == 7
     assert all(re.fullmatch("[A-Za-z0-9]{32}", password) for password in passwords)
 
 

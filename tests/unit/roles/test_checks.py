@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
-ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "cvat", "edge", "hop", "monailabel"]
+ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "backup", "cvat", "edge", "hop", "monailabel"]
 
 GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
 BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
@@ -24,6 +24,7 @@ HOST: dict[str, Any] = {
     "addresses": ["192.0.2.10"],
     "systemd": True,
     "nft": True,
+    "restic": True,
     "firewalls": [],
     "units": {},
     "snap_docker": False,
@@ -108,7 +109,12 @@ def files_of(roles: list[str]) -> list[Path]:
 
 def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: Any) -> list[str]:
     """The names of the checks that refuse this host with these settings: those of all roles, or of these tables."""
-    variables: dict[str, Any] = {"inventory_hostname": "gpu1", "ansible_facts": {"endolab_host": host}}
+    variables: dict[str, Any] = {
+        "inventory_hostname": "gpu1",
+        "group_names": ["cvat", "edge", "monailabel"],
+        "ansible_facts": {"endolab_host": host},
+        "__backup_settings": "{{ __backup_host_settings }}",
+    }
     for file in files_of(ROLES):
         variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
     variables = trusted({**variables, **CREDENTIALS, **settings})
@@ -159,11 +165,48 @@ def trusted(value: Any) -> Any:
         {"cvat_analytics": "true"},
         {"cvat_clickhouse_password": ""},
         {"docker_engine_free_gib": "1"},
+        {"backup_repository": "/mnt/backup/endolab", "backup_password": "any password"},
+        {"backup_repository": "sftp:backup@nas:/lab", "backup_password": 'pa\nss"wo$rd', "backup_keep_weekly": "0"},
+        {
+            "backup_repository": "s3:https://nas:9000/lab",
+            "backup_password": "any password",
+            "backup_environment": {"AWS_ACCESS_KEY_ID": "x"},
+            "restore_from": "latest",
+        },
     ],
     ids=str,
 )
 def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, Any]) -> None:
     assert refusals(host, **settings) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"backup_repository": "somewhere"}, "restic knows the repository"),
+        ({"backup_repository": "/mnt/my backup"}, "restic knows the repository"),
+        ({"backup_repository": "rest:https://me:word@nas/"}, "the repository's name holds no password"),
+        ({"backup_repository": "/srv/endolab/apps/backup"}, "the repository is not in what it keeps"),
+        ({"backup_repository": "/var/lib/docker"}, "the repository is not in what it keeps"),
+        ({"backup_password": ""}, "the archives have a password"),
+        ({"backup_password": "short"}, "the archives have a password"),
+        ({"backup_password": 1234567890}, "the archives have a password"),
+        ({"backup_environment": {"A B": "x"}}, "the repository's environment is one"),
+        ({"backup_environment": {"AB": 1}}, "the repository's environment is one"),
+        ({"backup_keep_daily": 0, "backup_keep_weekly": 0, "backup_keep_monthly": 0}, "some archives stay"),
+        ({"backup_keep_daily": -1}, "some archives stay"),
+        ({"backup_schedule": ""}, "the schedule is one"),
+        ({"backup_schedule": "daily; reboot"}, "the schedule is one"),
+    ],
+    ids=str,
+)
+def test_archives_that_could_not_be_made_are_refused(settings: dict[str, Any], refused: str) -> None:
+    right = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
+    assert refusals(HOST, **{**right, **settings}) == [refused]
+
+
+def test_an_archive_comes_from_a_repository() -> None:
+    assert refusals(HOST, restore_from="latest") == ["an archive comes from a repository"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,9 @@ def values(option: dict[str, Any]) -> st.SearchStrategy[Any]:
 # What a value must be at least that is let through, by the end of its variable's name.
 ACCEPTED: dict[str, Callable[[Any], Any]] = {
     "_image": image_name,
-    "_repository": re.compile(r"https?://\S+").fullmatch,
+    "engine_repository": re.compile(r"https?://\S+").fullmatch,
+    "toolkit_repository": re.compile(r"https?://\S+").fullmatch,
+    "backup_repository": re.compile(r"(/\S+|[a-z0-9]+:\S+)?").fullmatch,
     "_fingerprint": re.compile("[0-9A-F]{40}").fullmatch,
     "_dir": re.compile("/[^:\n]+").fullmatch,
     "_url": re.compile(r"https?://[^/\s]+").fullmatch,
@@ -86,6 +88,8 @@ def base() -> dict[str, Any]:
     variables: dict[str, Any] = {
         "inventory_hostname": "gpu1",
         "groups": {"cvat": ["gpu1"], "edge": ["gpu1"], "monailabel": ["gpu1"]},
+        "group_names": ["cvat", "edge", "monailabel"],
+        "__backup_settings": "{{ __backup_host_settings }}",
         "hostvars": {"gpu1": {}},
         "ansible_managed": "Managed",
         "ansible_check_mode": False,
@@ -166,6 +170,7 @@ CHECKS: dict[str, list[Any]] = {
     "firewall": [functools.partial(lines_stay, "firewall", "rules.nft.j2")],
     "docker_engine": [],
     "nvidia_container_toolkit": [],
+    "backup": [functools.partial(lines_stay, "backup", "endolab-backup.timer.j2")],
     "cvat": [compose_stays],
     "edge": [functools.partial(lines_stay, "edge", "Caddyfile.j2")],
     "hop": [functools.partial(lines_stay, "hop", "Caddyfile.j2")],

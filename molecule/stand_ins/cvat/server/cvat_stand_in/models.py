@@ -1,4 +1,7 @@
-"""What CVAT keeps: organizations, projects, tasks, jobs, frames, annotations, tokens and background requests."""
+"""What CVAT keeps: organizations, projects, tasks, jobs, frames, annotations, tokens and background requests.
+
+A table in which a row means the same as in CVAT's has the name of that.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,8 @@ class Owned(Dated):
 
 
 class Project(Owned):
-    pass
+    class Meta:
+        db_table = "engine_project"
 
 
 class Data(models.Model):
@@ -79,12 +83,18 @@ class Data(models.Model):
     size = models.IntegerField(default=0)
     chunks_updated_date = models.DateTimeField(auto_now=True)
 
+    class Meta:
+        db_table = "engine_data"
+
 
 class Task(Owned):
     project = models.ForeignKey(Project, models.CASCADE, null=True, related_name="tasks")
     subset = models.CharField(max_length=64, blank=True)
     segment_size = models.IntegerField(default=0)
     data = models.OneToOneField(Data, models.SET_NULL, null=True)
+
+    class Meta:
+        db_table = "engine_task"
 
 
 class Frame(models.Model):
@@ -93,6 +103,9 @@ class Frame(models.Model):
     name = models.CharField(max_length=1024)
     width = models.IntegerField()
     height = models.IntegerField()
+
+    class Meta:
+        db_table = "engine_image"
 
 
 class Label(models.Model):
@@ -113,6 +126,9 @@ class Job(Dated):
     stage = models.CharField(max_length=16, default="annotation")
     state = models.CharField(max_length=16, default="new")
 
+    class Meta:
+        db_table = "engine_job"
+
 
 class Annotation(models.Model):
     """A tag or a shape of one frame, in CVAT's own words."""
@@ -120,6 +136,9 @@ class Annotation(models.Model):
     job = models.ForeignKey(Job, models.CASCADE, related_name="annotations")
     kind = models.CharField(max_length=8)  # tags or shapes
     content = models.JSONField()
+
+    class Meta:
+        db_table = "engine_labeledshape"
 
 
 class Request(models.Model):

@@ -30,6 +30,9 @@ class Migration(migrations.Migration):
                 ("size", models.IntegerField(default=0)),
                 ("chunks_updated_date", models.DateTimeField(auto_now=True)),
             ],
+            options={
+                "db_table": "engine_data",
+            },
         ),
         migrations.CreateModel(
             name="AccessToken",
@@ -90,6 +93,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "db_table": "engine_image",
+            },
         ),
         migrations.CreateModel(
             name="Job",
@@ -121,6 +127,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "engine_job",
                 "abstract": False,
             },
         ),
@@ -147,6 +154,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "db_table": "engine_labeledshape",
+            },
         ),
         migrations.CreateModel(
             name="LoginToken",
@@ -287,6 +297,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "engine_project",
                 "abstract": False,
             },
         ),
@@ -354,6 +365,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "engine_task",
                 "abstract": False,
             },
         ),

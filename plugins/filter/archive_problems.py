@@ -1,0 +1,56 @@
+"""The filter archive_problems: why a host has no archive of these days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: archive_problems
+short_description: Why a host has no archive of these days
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Judges what C(endolab-backup state) says on a host. A host without an archive yet has no problem.
+options:
+  _input:
+    description: >-
+      C(last), the last archive with its age in C(days), or null; C(fault), why the run after it failed, or null.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+problems: "{{ {'last': {'days': 9}, 'fault': none} | endolab.active_learning.archive_problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Problems, each with C(what) and C(remedy).
+  type: list
+  elements: dict
+"""
+
+# Days after which an archive is missing, also where one is made each week.
+OLD = 8
+
+
+def archive_problems(said: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The problems; DOCUMENTATION says of what."""
+    if "fault" not in said:
+        return [{"what": "the program that makes archives does not answer", "remedy": "run site.yml"}]
+    if said["fault"]:
+        what = f"the last archive was not made: {said['fault']}"
+        return [{"what": what, "remedy": "mend that, and run playbooks/backup.yml"}]
+    days = said["last"]["days"] if said["last"] else 0
+    if days > OLD:
+        remedy = "see `systemctl list-timers endolab-backup.timer` on the host"
+        return [{"what": f"the last archive is {days} days old", "remedy": remedy}]
+    return []
+
+
+class FilterModule:
+    """Makes the filter known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., list[dict[str, str]]]]:
+        return {"archive_problems": archive_problems}

@@ -1,0 +1,79 @@
+"""What an archive holds, for a person to read and for a restore to compare with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .settings import STATE, Fault
+from .trees import Sum
+
+# Another form of archive has another number.
+FORMAT = 1
+
+# What belongs to an archive beside the trees. It lies at this path in every archive.
+ARCHIVE = STATE / "archive"
+MANIFEST, SUMS, DUMP, QUEUE = (ARCHIVE / name for name in ("manifest.json", "sums.jsonl", "database.dump", "queue.rdb"))
+
+# Tables of CVAT's that people know, as they call them.
+COUNTED = {
+    "projects": "engine_project",
+    "tasks": "engine_task",
+    "jobs": "engine_job",
+    "frames": "engine_image",
+    "shapes": "engine_labeledshape",
+    "tracks": "engine_labeledtrack",
+    "tags": "engine_labeledimage",
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """format: of the archive. at: when the lab looked like this, UTC.
+
+    parts: path in the archive, files, bytes and the sum of sums of each tree. tables: rows of each of the database's
+    tables, and a sum of them. dump, queue: SHA-256 of their files.
+    """
+
+    format: int
+    lab: str
+    host: str
+    at: str
+    versions: dict[str, str]
+    counts: dict[str, int]
+    parts: dict[str, dict[str, Any]]
+    tables: dict[str, dict[str, Any]] | None
+    dump: str | None
+    queue: str | None
+
+    def write(self, path: Path = MANIFEST) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, text: str) -> Manifest:
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise Fault(
+                f"the archive has form {content['format']}, and this Endolab reads form {FORMAT}. "
+                "Bring it back with the Endolab that made it"
+            )
+        return cls(**content)
+
+
+def part(path: Path, found: dict[str, Sum]) -> dict[str, Any]:
+    """What a manifest says of a tree."""
+    total = sum(each.bytes for each in found.values())
+    lines = "".join(f"{each.sha256} {name}\n" for name, each in sorted(found.items()))
+    digest = sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    return {"path": str(path), "files": len(found), "bytes": total, "sha256": digest}
+
+
+def counts(tables: dict[str, dict[str, Any]] | None, found: dict[str, Sum]) -> dict[str, int]:
+    """What a person counts: CVAT's rows, label files and weights."""
+    known = {name: tables[table]["rows"] for name, table in COUNTED.items() if tables and table in tables}
+    labels = sum(name.startswith("studies/labels/final/") for name in found)
+    weights = sum(name.endswith(".pt") for name in found)
+    return {**known, "label files": labels, "weights": weights}

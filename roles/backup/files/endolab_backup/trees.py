@@ -1,0 +1,167 @@
+"""Directories as they are at one moment: a second tree beside them.
+
+What is written once is linked, which takes neither time nor room. The rest is copied: it may be written in place.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .settings import Tree
+
+# Everything of ours in a directory of the lab's begins like this.
+OURS = ".endolab-"
+LINKED, STAGED, REPLACED = (OURS + name for name in ("backup", "restored", "replaced"))
+
+# What is being written just now: a training's scratch copy, and files that will be renamed.
+UNFINISHED_DIRECTORIES = (OURS, ".training-")
+UNFINISHED_FILES = (".partial", ".new", ".lock")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A file's content: its SHA-256, bytes, and nanoseconds of its last change."""
+
+    sha256: str
+    bytes: int
+    changed: int
+
+
+def link(tree: Tree) -> Path:
+    """Links what is not linked yet; can be repeated. Returns the directory of the links."""
+    target = tree.path / LINKED
+    _link(tree, tree.path, target)
+    return target
+
+
+def _link(tree: Tree, source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    status = source.stat()
+    os.chown(target, status.st_uid, status.st_gid)
+    target.chmod(status.st_mode & 0o7777)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            place = target / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith(UNFINISHED_DIRECTORIES):
+                    _link_directory(tree, Path(entry.path), place)
+            elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_file() or entry.is_symlink()):
+                _link_file(Path(entry.path), place, any(fnmatch.fnmatch(entry.name, each) for each in tree.linked))
+
+
+def _link_directory(tree: Tree, source: Path, target: Path) -> None:
+    try:
+        if source.parent == tree.path and source.name in tree.skip:
+            target.mkdir(exist_ok=True)
+            shutil.copystat(source, target)
+            os.chown(target, source.stat().st_uid, source.stat().st_gid)
+        else:
+            _link(tree, source, target)
+    except FileNotFoundError:  # it has gone in the meantime
+        return
+
+
+def _link_file(source: Path, target: Path, written_once: bool) -> None:
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        if source.is_symlink() or written_once:
+            # A file that was replaced since the first time is linked anew.
+            os.link(source, partial, follow_symlinks=False)
+        else:
+            shutil.copy2(source, partial)
+            os.chown(partial, source.stat().st_uid, source.stat().st_gid)
+    except FileNotFoundError:  # it has gone in the meantime
+        return
+    partial.replace(target)
+    partial.unlink(missing_ok=True)  # a rename between two links of one file does nothing
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """All files and links below a directory, in order."""
+    for parent, directories, names in os.walk(directory):
+        directories.sort()
+        yield from (Path(parent, name) for name in sorted(names))
+
+
+def sums(directory: Path, name: str, known: dict[str, Sum]) -> dict[str, Sum]:
+    """The sums of a tree's files by the tree's name and their path in it.
+
+    A file of the same size and time as a known one has its sum.
+    """
+    found = {}
+    for file in files(directory):
+        key, status = f"{name}/{file.relative_to(directory)}", file.lstat()
+        old = known.get(key)
+        if old and (old.bytes, old.changed) == (status.st_size, status.st_mtime_ns):
+            found[key] = old
+        else:
+            found[key] = Sum(content_sum(file), status.st_size, status.st_mtime_ns)
+    return found
+
+
+def changed(directory: Path, name: str, known: dict[str, Sum]) -> list[str]:
+    """The files of a tree that are no longer as they were when their sums were taken."""
+    found = ((f"{name}/{file.relative_to(directory)}", file.lstat()) for file in files(directory))
+    return [
+        key
+        for key, now in found
+        if key in known and (now.st_size, now.st_mtime_ns) != (known[key].bytes, known[key].changed)
+    ]
+
+
+def content_sum(file: Path) -> str:
+    """The SHA-256 of a file's content, or of what a symbolic link says."""
+    if file.is_symlink():
+        return hashlib.sha256(os.fsencode(file.readlink())).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_sums(path: Path, found: dict[str, Sum]) -> None:
+    with path.open("w", encoding="ascii") as file:
+        for key, each in found.items():
+            file.write(json.dumps({"path": key, **asdict(each)}) + "\n")
+
+
+def read_sums(path: Path) -> dict[str, Sum]:
+    """What write_sums has written; nothing where there is no such file, or a damaged one."""
+    try:
+        with path.open(encoding="ascii") as file:
+            entries = [json.loads(line) for line in file]
+        return {each.pop("path"): Sum(**each) for each in entries}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def swap_out(tree: Tree) -> None:
+    """Sets aside what lies where a staged tree is to come; can be repeated."""
+    staged, replaced = tree.path / STAGED, tree.path / REPLACED
+    replaced.mkdir(exist_ok=True)
+    for entry in sorted(tree.path.iterdir()):
+        stays = tree.foreign_files_stay and entry.is_file() and entry.suffix != ".json"
+        if not entry.name.startswith(OURS) and not (stays and not (staged / entry.name).exists()):
+            entry.rename(replaced / entry.name)
+
+
+def swap_in(tree: Tree) -> None:
+    """Puts a staged tree where it belongs; can be repeated."""
+    staged = tree.path / STAGED
+    if not staged.is_dir():
+        return
+    for entry in sorted(staged.iterdir()):
+        entry.rename(tree.path / entry.name)
+    status = staged.stat()
+    os.chown(tree.path, status.st_uid, status.st_gid)
+    tree.path.chmod(status.st_mode & 0o7777)
+    staged.rmdir()

@@ -1,0 +1,144 @@
+"""Directories as they are at one moment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from endolab_backup import trees
+from endolab_backup.settings import Tree
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content, encoding="utf-8")
+
+
+def read(root: Path) -> dict[str, str]:
+    """The content of all files, by their path."""
+    return {str(file.relative_to(root)): file.read_text(encoding="utf-8") for file in trees.files(root)}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    write(
+        tmp_path,
+        {
+            "a.png": "frame",
+            "index.json": "{}",
+            "labels/final/a.png": "label",
+            "labels/final/b.png.new": "half",
+            "cache/chunk": "made again",
+            ".training-bundle/model.pt": "half",
+        },
+    )
+    (tmp_path / "link").symlink_to("a.png")
+    return Tree("studies", tmp_path, linked=("*.png",), skip=("cache",), foreign_files_stay=True)
+
+
+def test_what_is_written_afterwards_does_not_change_what_is_linked(tree: Tree) -> None:
+    linked = trees.link(tree)
+    (tree.path / "index.json").write_text("rewritten in place", encoding="utf-8")
+    write(tree.path, {"a.new": "another frame"})
+    (tree.path / "a.new").replace(tree.path / "a.png")
+    (tree.path / "labels/final/a.png").unlink()
+    assert read(linked) == {"a.png": "frame", "index.json": "{}", "labels/final/a.png": "label", "link": "frame"}
+    assert (linked / "link").is_symlink()
+
+
+def test_unfinished_and_skipped_things_are_left_out(tree: Tree) -> None:
+    linked = trees.link(tree)
+    assert {path.name for path in linked.iterdir()} == {"a.png", "index.json", "labels", "cache", "link"}
+    assert list((linked / "cache").iterdir()) == []
+
+
+def test_linking_again_adds_what_has_come_and_keeps_what_has_gone(tree: Tree) -> None:
+    linked = trees.link(tree)
+    (tree.path / "a.png").unlink()
+    write(tree.path, {"b.png": "new", "labels/c.new": "relabelled", "index.json": "[1]"})
+    (tree.path / "labels/c.new").replace(tree.path / "labels/final/a.png")
+    trees.link(tree)
+    trees.link(tree)
+    assert read(linked) == {
+        "a.png": "frame",
+        "b.png": "new",
+        "index.json": "[1]",
+        "labels/final/a.png": "relabelled",
+        "link": "frame",
+    }
+
+
+def test_what_is_written_once_is_not_copied(tree: Tree) -> None:
+    linked = trees.link(tree)
+    assert (linked / "a.png").samefile(tree.path / "a.png")
+    assert not (linked / "index.json").samefile(tree.path / "index.json")
+
+
+def test_what_goes_while_it_is_linked_is_no_fault(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path, **_: bool) -> None:
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr(os, "link", link)
+    assert set(read(trees.link(tree))) == {"index.json"}
+
+
+def test_directories_keep_their_modes_and_owners(tree: Tree) -> None:
+    (tree.path / "labels").chmod(0o750)
+    os.chown(tree.path / "labels", 1000, 1001)
+    status = (trees.link(tree) / "labels").stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o750, 1000, 1001)
+
+
+def test_a_sum_is_taken_over_where_size_and_time_are_the_same(tree: Tree) -> None:
+    found = trees.sums(trees.link(tree), "studies", {})
+    assert set(found) == {"studies/a.png", "studies/index.json", "studies/labels/final/a.png", "studies/link"}
+    known = {name: trees.Sum("known", each.bytes, each.changed) for name, each in found.items()}
+    assert {each.sha256 for each in trees.sums(tree.path / trees.LINKED, "studies", known).values()} == {"known"}
+    os.utime(tree.path / "a.png", (1, 1))
+    assert trees.sums(tree.path / trees.LINKED, "studies", known)["studies/a.png"].sha256 == (
+        found["studies/a.png"].sha256
+    )
+
+
+def test_what_is_written_in_place_after_all_is_seen(tree: Tree) -> None:
+    linked = trees.link(tree)
+    known = trees.sums(linked, "studies", {})
+    (tree.path / "index.json").write_text("rewritten", encoding="utf-8")  # it was copied
+    assert trees.changed(linked, "studies", known) == []
+    (tree.path / "labels/final/a.png").write_text("drawn over", encoding="utf-8")
+    assert trees.changed(linked, "studies", known) == ["studies/labels/final/a.png"]
+
+
+def test_sums_are_read_as_they_were_written(tmp_path: Path) -> None:
+    strange = os.fsdecode(b'a"\n\xff \xe2\x98\x83')
+    found = {strange: trees.Sum("0", 1, 2)}
+    trees.write_sums(tmp_path / "sums", found)
+    assert trees.read_sums(tmp_path / "sums") == found
+    (tmp_path / "sums").write_text('{"path": ', encoding="ascii")
+    assert trees.read_sums(tmp_path / "sums") == trees.read_sums(tmp_path / "none") == {}
+
+
+def test_a_staged_tree_takes_the_place_of_what_is_there(tree: Tree) -> None:
+    write(tree.path / trees.STAGED, {"a.png": "old frame", "labels/final/z.png": "old label", "index.json": "old"})
+    write(tree.path, {"b.png": "a frame of another day", "stale.json": "{}"})
+    for _ in range(2):  # broken off and done again
+        trees.swap_out(tree)
+    assert read(tree.path / trees.REPLACED)["a.png"] == "frame"
+    for _ in range(2):
+        trees.swap_in(tree)
+    assert {name: text for name, text in read(tree.path).items() if not name.startswith(trees.OURS)} == {
+        "a.png": "old frame",
+        "b.png": "a frame of another day",
+        "index.json": "old",
+        "labels/final/z.png": "old label",
+    }
+
+
+def test_elsewhere_nothing_foreign_stays(tmp_path: Path) -> None:
+    write(tmp_path, {"key": "new", "other": "new", f"{trees.STAGED}/key": "old"})
+    tree = Tree("cvat-keys", tmp_path)
+    trees.swap_out(tree)
+    trees.swap_in(tree)
+    assert [path.name for path in tmp_path.iterdir() if path.name != trees.REPLACED] == ["key"]
