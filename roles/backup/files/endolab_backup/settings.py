@@ -37,9 +37,8 @@ class Settings:
     """lab: whose archives these are. host: this one's name in the inventory. repository: restic's.
 
     keep: how many daily, weekly and monthly archives stay. versions: what the lab runs. database: PostgreSQL's
-    container; queue: the container and the volume of Redis; None where CVAT is on another host. writers:
-    the containers that write what is backed up. trees: a name, a volume of
-    Docker's or a directory each, and what else Tree says.
+    container; queue: the container and the volume of Redis; None where CVAT is on another host. writers: the containers
+    that write what is backed up. trees: a name, a volume of Docker's or a directory each, and what else Tree says.
     """
 
     lab: str

@@ -20,8 +20,11 @@ from .settings import Tree
 OURS = ".endolab-"
 LINKED, STAGED, REPLACED = (OURS + name for name in ("backup", "restored", "replaced"))
 
+# What a disk has of its own where it is mounted.
+DISKS = "lost+found"
+
 # What is being written just now: a training's scratch copy, and files that will be renamed.
-UNFINISHED_DIRECTORIES = (OURS, ".training-")
+UNFINISHED_DIRECTORIES = (OURS, ".training-", DISKS)
 UNFINISHED_FILES = (".partial", ".new", ".lock")
 
 
@@ -150,7 +153,7 @@ def swap_out(tree: Tree) -> None:
     replaced.mkdir(exist_ok=True)
     for entry in sorted(tree.path.iterdir()):
         stays = tree.foreign_files_stay and entry.is_file() and entry.suffix != ".json"
-        if not entry.name.startswith(OURS) and not (stays and not (staged / entry.name).exists()):
+        if not entry.name.startswith((OURS, DISKS)) and not (stays and not (staged / entry.name).exists()):
             entry.rename(replaced / entry.name)
 
 
