@@ -70,6 +70,14 @@ def test_the_lab_is_whole(play: Play) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_each_host_makes_an_archive_of_what_it_has(play: Play, front: Host, model: Host) -> None:
+    done = play("playbooks/backup.yml")
+    assert done.returncode == 0, done.stdout
+    kept = "cat /var/lib/endolab/backup/archive/manifest.json"
+    parts = [json.loads(host.check_output(kept))["parts"] for host in (front, model)]
+    assert [list(each) for each in parts] == [["cvat-data", "cvat-keys", "edge"], ["studies", "apps"]]
+
+
 def test_nothing_is_found_by_an_audit(play: Play) -> None:
     done = play("playbooks/audit.yml")
     assert done.returncode == 0, done.stdout
