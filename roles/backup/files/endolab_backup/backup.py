@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import database, trees
 from .manifest import ARCHIVE, DUMP, FORMAT, MANIFEST, QUEUE, SUMS, Manifest, counts, part
 from .progress import Progress
 from .repository import Repository, size
-from .settings import STATE, Fault, Settings, Tree
+from .settings import STATE, Fault, Settings, Tree, write_json
 
 LAST = STATE / "last.json"
 ATTEMPTS = 3
@@ -44,9 +44,7 @@ def backup(settings: Settings, progress: Progress) -> dict[str, Any]:
         "total_bytes": summary["total_bytes_processed"],
         "counts": manifest.counts,
     }
-    partial = LAST.with_suffix(".partial")
-    partial.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-    partial.replace(LAST)
+    write_json(LAST, done)
     return done
 
 
@@ -54,11 +52,10 @@ def _archive(
     settings: Settings, repository: Repository, found: list[Tree], progress: Progress
 ) -> tuple[Manifest, dict[str, Any]]:
     """Archives the lab as it is at one moment; once more where something was written in place meanwhile."""
-    changed = []
+    changed: list[str] = []
     for _ in range(ATTEMPTS):
-        manifest = _capture(settings, found, progress)
+        manifest, known = _capture(settings, found, progress)
         summary = repository.backup([ARCHIVE, *(tree.path / trees.LINKED for tree in found)], progress.part)
-        known = trees.read_sums(SUMS)
         changed = [name for tree in found for name in trees.changed(tree.path / trees.LINKED, tree.name, known)]
         if not changed:
             return manifest, summary
@@ -75,8 +72,8 @@ def _clear(found: list[Tree]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _capture(settings: Settings, found: list[Tree], progress: Progress) -> Manifest:
-    """Puts what belongs together where restic finds it."""
+def _capture(settings: Settings, found: list[Tree], progress: Progress) -> tuple[Manifest, dict[str, trees.Sum]]:
+    """Puts what belongs together where restic finds it; returns the sums of its files, too."""
     ARCHIVE.mkdir(mode=0o700, exist_ok=True)
     for _ in range(ATTEMPTS):
         _clear(found)
@@ -89,36 +86,37 @@ def _capture(settings: Settings, found: list[Tree], progress: Progress) -> Manif
                 # What the database knows of was there when it was looked at, so it is linked now, or before.
                 for tree in found:
                     trees.link(tree)
-                gone = _gone(settings.database, session, found)
-                if gone:
+                if _gone(settings.database, session, found):
                     continue
                 if settings.queue:
                     database.dump_queue(settings.queue["container"], QUEUE)
                 database.dump(settings.database, seen_as, DUMP)
                 tables = database.content(session)
-        manifest = _manifest(settings, found, at, tables)
+        manifest, known = _manifest(settings, found, at, tables)
         number, total = (sum(each[word] for each in manifest.parts.values()) for word in ("files", "bytes"))
         progress.step("files", f"{number} files, {size(total)}, are held as they were at {at}")
         if tables is not None:
             rows = sum(each["rows"] for each in tables.values())
             progress.step("database", f"the database is dumped, {rows} rows in {size(DUMP.stat().st_size)}")
-        return manifest
+        return manifest, known
     raise Fault("tasks are made and deleted all the time; try again when that is over")
 
 
-def _gone(container: str, session: database.Session, found: list[Tree]) -> list[str]:
-    """Data that the database knew of at its moment, whose files are neither linked nor wanted any more."""
+def _gone(container: str, session: database.Session, found: list[Tree]) -> bool:
+    """Whether the database knew at its moment of data whose files are neither linked nor wanted any more."""
     directories = [tree.path / trees.LINKED / "data" for tree in found if tree.name == "cvat-data"]
     query = "SELECT id FROM engine_data"
     missing = [row for row in session.ask(query) if not any((each / row[0]).is_dir() for each in directories)]
     if not missing:
-        return []
+        return False
     with database.session(container) as opened:
         present = opened.ask(query)
-    return [row[0] for row in missing if row not in present]
+    return any(row not in present for row in missing)
 
 
-def _manifest(settings: Settings, found: list[Tree], at: str, tables: dict[str, dict[str, Any]] | None) -> Manifest:
+def _manifest(
+    settings: Settings, found: list[Tree], at: str, tables: dict[str, dict[str, Any]] | None
+) -> tuple[Manifest, dict[str, trees.Sum]]:
     known, parts, of_all = trees.read_sums(SUMS), {}, {}
     for tree in found:
         linked = tree.path / trees.LINKED
@@ -138,5 +136,5 @@ def _manifest(settings: Settings, found: list[Tree], at: str, tables: dict[str, 
         dump=trees.content_sum(DUMP) if settings.database else None,
         queue=trees.content_sum(QUEUE) if settings.queue else None,
     )
-    manifest.write(MANIFEST)
-    return manifest
+    write_json(MANIFEST, asdict(manifest))
+    return manifest, of_all

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .settings import Fault, running
+from .settings import Fault, last_words, running
 
 # The image makes the database's owner, and lets everybody in over its socket, which is the container's own.
 NAME = "cvat"
@@ -50,27 +50,22 @@ class Session:
             if line.rstrip("\n") == END:
                 return rows
             rows.append(line.rstrip("\n").split("|"))
-        words = self.process.stderr.read().strip().splitlines() or ["it said nothing"]
-        raise Fault(f"PostgreSQL did not answer: {words[-1]}. See `docker logs cvat-db-1`")
+        words = last_words(self.process.stderr.read())
+        raise Fault(f"PostgreSQL did not answer: {words}. See `docker logs cvat-db-1`")
 
     def close(self) -> None:
         self.process.communicate()
 
 
-@contextmanager
-def session(container: str, name: str = NAME) -> Iterator[Session]:
-    opened = Session(container, name)
-    try:
-        yield opened
-    finally:
-        opened.close()
+def session(container: str, name: str = NAME) -> closing[Session]:
+    """A connection for as long as a `with` lasts."""
+    return closing(Session(container, name))
 
 
 @contextmanager
 def moment(container: str) -> Iterator[tuple[Session, str]]:
     """A session that sees the database as it is now, and the name by which others see it so, too."""
     with session(container) as opened:
-        opened.ask("SET TIME ZONE 'UTC'")
         opened.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield opened, opened.ask("SELECT pg_export_snapshot()")[0][0]
 
@@ -91,7 +86,7 @@ def dump(container: str, seen_as: str, path: Path) -> None:
     with path.open("wb") as file:
         done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise Fault(f"the database could not be dumped: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        raise Fault(f"the database could not be dumped: {last_words(done.stderr)}")
 
 
 def _administer(container: str, *statements: str) -> None:
@@ -107,7 +102,7 @@ def stage(container: str, path: Path) -> dict[str, dict[str, Any]]:
     with path.open("rb") as file:
         done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Fault(f"the database cannot be brought back: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        raise Fault(f"the database cannot be brought back: {last_words(done.stderr)}")
     with session(container, RESTORED) as opened:
         return content(opened)
 
@@ -119,9 +114,10 @@ def databases(container: str) -> set[str]:
 
 def swap(container: str) -> None:
     """Puts the staged database in the place of CVAT's; can be repeated."""
-    if RESTORED not in databases(container):
+    known = databases(container)
+    if RESTORED not in known:
         return
-    if NAME in databases(container):
+    if NAME in known:
         _administer(
             container,
             f"DROP DATABASE IF EXISTS {REPLACED}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,6 @@ class Manifest:
     tables: dict[str, dict[str, Any]] | None
     dump: str | None
     queue: str | None
-
-    def write(self, path: Path = MANIFEST) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, text: str) -> Manifest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -10,13 +9,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .settings import STATE, Fault, run
+from .settings import STATE, Fault, read_json, run, write_json
 
 UNIT = "endolab-backup.service"
 PROGRESS = STATE / "progress.json"
 
 # In this order; a follower may ask for each.
-STEPS = ["files", "database", "25 %", "50 %", "75 %", "archive", "repository"]
+QUARTERS = {"25 %": 0.25, "50 %": 0.5, "75 %": 0.75}
+STEPS = ["files", "database", *QUARTERS, "archive", "repository"]
+
+BROKEN_OFF = f"it was broken off; see `journalctl -u {UNIT}`"
 
 
 class Progress:
@@ -35,8 +37,8 @@ class Progress:
 
     def part(self, share: float, what: str) -> None:
         """So much of the archive is written, 0 to 1."""
-        for name in ("25 %", "50 %", "75 %"):
-            if share * 100 >= float(name[:2]) and name not in (each["step"] for each in self.steps):
+        for name, quarter in QUARTERS.items():
+            if share >= quarter and name not in (each["step"] for each in self.steps):
                 self.step(name, what)
 
     def end(self, fault: str | None = None) -> None:
@@ -44,16 +46,14 @@ class Progress:
         self._write(ended=True, fault=fault)
 
     def _write(self, **more: Any) -> None:
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps({"steps": self.steps, **more}) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        write_json(self.path, {"steps": self.steps, **more})
 
 
 def state(last: Path, path: Path = PROGRESS) -> dict[str, Any]:
     """The last archive with its age, if there is one; why the run after it failed, None where it did not."""
-    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"ended": True}
-    broken_off = None if said["ended"] or active() else f"it was broken off; see `journalctl -u {UNIT}`"
-    known = json.loads(last.read_text(encoding="utf-8")) if last.exists() else None
+    said = read_json(path) or {"ended": True}
+    broken_off = None if said["ended"] or active() else BROKEN_OFF
+    known = read_json(last)
     if known:
         known["days"] = (datetime.now(timezone.utc) - datetime.fromisoformat(known["at"])).days
     return {"last": known, "fault": said.get("fault") or broken_off}
@@ -77,13 +77,11 @@ def follow(step: str, path: Path = PROGRESS) -> dict[str, Any]:
     """Waits until a step is done, and says what it has done; a small archive skips some."""
     while True:
         alive = active()
-        said: dict[str, Any] = {"steps": [], "ended": False}
-        if path.exists():
-            said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_json(path) or {"steps": [], "ended": False}
         done = {each["step"]: each for each in said["steps"]}
         later = [done[name] for name in STEPS[STEPS.index(step) :] if name in done]
         if later:
             return dict(later[0])
         if said["ended"] or not alive:
-            raise Fault(said.get("fault") or f"it was broken off; see `journalctl -u {UNIT}`")
+            raise Fault(said.get("fault") or BROKEN_OFF)
         time.sleep(0.5)

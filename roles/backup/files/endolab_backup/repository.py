@@ -75,7 +75,7 @@ class Repository:
         return sorted(json.loads(found) or [], key=lambda each: str(each["time"]))
 
     def find(self, name: str) -> dict[str, Any]:
-        """This host's archive of that id or time, or its latest."""
+        """This host's archive of that id, or its latest."""
         known = self.snapshots()
         if not known:
             raise Fault(f"{self.settings.repository} has no archive of {self.settings.host}")

@@ -6,7 +6,6 @@ another run ends it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from . import database, trees
 from .manifest import DUMP, MANIFEST, QUEUE, SUMS, Manifest, part
 from .repository import Repository, size
-from .settings import STATE, Fault, Settings, Tree, run, running, volume
+from .settings import STATE, Fault, Settings, Tree, read_json, run, running, volume, write_json
 
 JOURNAL = STATE / "restore.json"
 RESTORED = STATE / "restored"
@@ -143,9 +142,7 @@ def _compare(tree: Tree, manifest: Manifest, sums: dict[str, trees.Sum]) -> None
 
 
 def _note(phase: str) -> None:
-    partial = JOURNAL.with_suffix(".partial")
-    partial.write_text(json.dumps({"phase": phase}) + "\n", encoding="utf-8")
-    partial.replace(JOURNAL)
+    write_json(JOURNAL, {"phase": phase})
 
 
 def resume(settings: Settings, report: Report) -> None:
@@ -156,7 +153,7 @@ def resume(settings: Settings, report: Report) -> None:
         run("docker", "stop", *writers)
     report("whoever writes is stopped")
     known = settings.found_trees(make=True)
-    if json.loads(JOURNAL.read_text(encoding="utf-8"))["phase"] == "out":
+    if read_json(JOURNAL)["phase"] == "out":
         for tree in known:
             if (tree.path / trees.STAGED).is_dir():
                 trees.swap_out(tree)

@@ -92,13 +92,30 @@ def volume(name: str) -> Path | None:
 
 def running(names: list[str]) -> list[str]:
     """Those of the containers that run."""
-    return [name for name in names if name in run("docker", "ps", "--format", "{{.Names}}").split()]
+    up = run("docker", "ps", "--format", "{{.Names}}").split()
+    return [name for name in names if name in up]
 
 
 def run(*command: str) -> str:
     """What a command prints; a Fault with its last words where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise Fault(f"`{' '.join(command[:3])} …` failed: {words[-1]}")
+        raise Fault(f"`{' '.join(command[:3])} …` failed: {last_words(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def last_words(said: str) -> str:
+    """The last line of what a program said: of one that failed, most often the reason."""
+    return (said.strip().splitlines() or ["it said nothing"])[-1]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes `content` so that a reader finds the old file or the new one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

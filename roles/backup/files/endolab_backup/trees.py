@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,29 +47,25 @@ def link(tree: Tree) -> Path:
 
 def _link(tree: Tree, source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
-    status = source.stat()
-    os.chown(target, status.st_uid, status.st_gid)
-    target.chmod(status.st_mode & 0o7777)
+    _own(target, source)
+    if source.parent == tree.path and source.name in tree.skip:
+        return
     with os.scandir(source) as entries:
         for entry in entries:
             place = target / entry.name
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(UNFINISHED_DIRECTORIES):
-                    _link_directory(tree, Path(entry.path), place)
+                    with suppress(FileNotFoundError):  # it has gone in the meantime
+                        _link(tree, Path(entry.path), place)
             elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_file() or entry.is_symlink()):
                 _link_file(Path(entry.path), place, any(fnmatch.fnmatch(entry.name, each) for each in tree.linked))
 
 
-def _link_directory(tree: Tree, source: Path, target: Path) -> None:
-    try:
-        if source.parent == tree.path and source.name in tree.skip:
-            target.mkdir(exist_ok=True)
-            shutil.copystat(source, target)
-            os.chown(target, source.stat().st_uid, source.stat().st_gid)
-        else:
-            _link(tree, source, target)
-    except FileNotFoundError:  # it has gone in the meantime
-        return
+def _own(target: Path, like: Path) -> None:
+    """Gives a directory the owner and the mode of another."""
+    status = like.stat()
+    os.chown(target, status.st_uid, status.st_gid)
+    target.chmod(status.st_mode & 0o7777)
 
 
 def _link_file(source: Path, target: Path, written_once: bool) -> None:
@@ -103,7 +100,7 @@ def sums(directory: Path, name: str, known: dict[str, Sum]) -> dict[str, Sum]:
     for file in files(directory):
         key, status = f"{name}/{file.relative_to(directory)}", file.lstat()
         old = known.get(key)
-        if old and (old.bytes, old.changed) == (status.st_size, status.st_mtime_ns):
+        if old and _same(old, status):
             found[key] = old
         else:
             found[key] = Sum(content_sum(file), status.st_size, status.st_mtime_ns)
@@ -113,11 +110,12 @@ def sums(directory: Path, name: str, known: dict[str, Sum]) -> dict[str, Sum]:
 def changed(directory: Path, name: str, known: dict[str, Sum]) -> list[str]:
     """The files of a tree that are no longer as they were when their sums were taken."""
     found = ((f"{name}/{file.relative_to(directory)}", file.lstat()) for file in files(directory))
-    return [
-        key
-        for key, now in found
-        if key in known and (now.st_size, now.st_mtime_ns) != (known[key].bytes, known[key].changed)
-    ]
+    return [key for key, now in found if key in known and not _same(known[key], now)]
+
+
+def _same(known: Sum, now: os.stat_result) -> bool:
+    """Whether a file has the size and the time that it had when its sum was taken."""
+    return (known.bytes, known.changed) == (now.st_size, now.st_mtime_ns)
 
 
 def content_sum(file: Path) -> str:
@@ -164,7 +162,5 @@ def swap_in(tree: Tree) -> None:
         return
     for entry in sorted(staged.iterdir()):
         entry.rename(tree.path / entry.name)
-    status = staged.stat()
-    os.chown(tree.path, status.st_uid, status.st_gid)
-    tree.path.chmod(status.st_mode & 0o7777)
+    _own(tree.path, staged)
     staged.rmdir()
