@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from endolab_backup import progress
 from endolab_backup.repository import progress as line_of
-from endolab_backup.repository import size
-from endolab_backup.settings import Fault
+from endolab_backup.settings import Fault, size
 
 
 @pytest.fixture
@@ -68,3 +67,19 @@ def test_a_status_of_restics_is_a_line() -> None:
     message = {"percent_done": 0.5, "bytes_done": 2**30, "total_bytes": 2**31, "seconds_remaining": 130}
     assert line_of(message) == "archived: 1.0 GiB of 2.0 GiB, 3 min left"
     assert (size(5), size(2**45)) == ("5 B", "32.0 TiB")
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_broken_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = progress.Progress(path)
+
+    def active() -> bool:
+        made.end()
+        return False
+
+    monkeypatch.setattr(progress, "active", active)
+    assert progress.state(path.with_name("last.json"), path)["fault"] is None
+
+
+def test_who_starts_a_run_hears_its_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "run", lambda *command: "")
+    assert progress.begin(path) == {"begun": True, "steps": progress.STEPS}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from endolab_backup import trees
-from endolab_backup.settings import Tree
+from endolab_backup.settings import Fault, Tree
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -142,3 +143,39 @@ def test_elsewhere_nothing_foreign_stays(tmp_path: Path) -> None:
     trees.swap_out(tree)
     trees.swap_in(tree)
     assert [path.name for path in tmp_path.iterdir() if path.name != trees.REPLACED] == ["key"]
+
+
+@pytest.mark.parametrize("name", ["labels/elsewhere", "b.png"])
+def test_a_link_that_leads_out_of_the_tree_is_named(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    other = tmp_path_factory.mktemp("disk")
+    (tree.path / name).symlink_to(other)
+    with pytest.raises(Fault, match=f"/{name} is a link to {other}, and an archive would have the link alone"):
+        trees.link(tree)
+
+
+def test_a_link_that_leads_nowhere_is_kept(tree: Tree) -> None:
+    (tree.path / "inside-the-container").symlink_to("/home/django/none")
+    assert (trees.link(tree) / "inside-the-container").is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_linked_it_is_copied(tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def link(source: Path, target: Path, **_: bool) -> None:
+        raise OSError(number, "no links")
+
+    monkeypatch.setattr(os, "link", link)
+    linked = trees.link(tree)
+    assert read(linked)["a.png"] == "frame"
+    assert not (linked / "a.png").samefile(tree.path / "a.png")
+    assert (linked / "link").is_symlink()
+
+
+def test_a_full_disk_is_no_reason_to_copy(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path, **_: bool) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OSError, match="full"):
+        trees.link(tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: 
     """The names of the checks that refuse this host with these settings: those of all roles, or of these tables."""
     variables: dict[str, Any] = {
         "inventory_hostname": "gpu1",
+        "groups": {"cvat": ["gpu1"], "edge": ["gpu1"], "monailabel": ["gpu1"]},
         "group_names": ["cvat", "edge", "monailabel"],
+        "hostvars": {"gpu1": {}},
         "ansible_facts": {"endolab_host": host},
         "__backup_settings": "{{ __backup_host_settings }}",
     }
@@ -197,6 +200,9 @@ def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, 
         ({"backup_keep_daily": -1}, "some archives stay"),
         ({"backup_schedule": ""}, "the schedule is one"),
         ({"backup_schedule": "daily; reboot"}, "the schedule is one"),
+        ({"backup_lab": "endoscopy, building 2"}, "the lab's name is one"),
+        ({"restore_from": "yesterday"}, "the archive is named"),
+        ({"restore_from": "2026-11-27"}, "the archive is named"),
     ],
     ids=str,
 )
@@ -207,6 +213,36 @@ def test_archives_that_could_not_be_made_are_refused(settings: dict[str, Any], r
 
 def test_an_archive_comes_from_a_repository() -> None:
     assert refusals(HOST, restore_from="latest") == ["an archive comes from a repository"]
+
+
+@pytest.mark.parametrize("name", ["latest", "0123abcd", "2026-11-27T02:30:00", "2026-11-27 02:30", ""])
+def test_an_archive_is_named_by_its_id_or_a_time(name: str) -> None:
+    right: dict[str, Any] = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
+    assert refusals(HOST, **right, restore_from=name) == []
+
+
+@pytest.mark.parametrize(
+    ("cvats", "own", "together"),
+    [
+        ("2026-11-27T02:30:00", "2026-11-27T03:30:00", True),
+        ("2026-11-27T02:30:00", "2026-11-27T02:30:00", True),
+        ("2026-11-27T02:30:00", "2026-11-27T02:29:59", False),
+        ("2026-11-26T02:30:00", "2026-11-27T03:30:00", False),
+        (None, "2026-11-27T03:30:00", True),
+        ("2026-11-27T02:30:00", None, True),
+    ],
+)
+def test_labels_come_back_with_the_database_of_their_night(cvats: str | None, own: str | None, together: bool) -> None:
+    """A host that brings nothing back has no say."""
+
+    def checked(at: str | None) -> dict[str, Any]:
+        return {"skipped": True} if at is None else {"stdout": json.dumps({"at": f"{at}+00:00"})}
+
+    variables = {"groups": {"cvat": ["front"]}, "hostvars": {"front": {"__backup_checked": checked(cvats)}}}
+    for file in files_of(["backup"]):
+        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
+    templar = Templar(loader=DataLoader(), variables=trusted({**variables, "__backup_checked": checked(own)}))
+    assert templar.template(trust_as_template("{{ __backup_belong_together }}")) is together
 
 
 @pytest.mark.parametrize(

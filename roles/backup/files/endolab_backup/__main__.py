@@ -8,44 +8,53 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import restore
-from .backup import LAST, backup
+from . import backup, journal, restic, restore
+from .fits import Found, check
 from .progress import STEPS, Progress, begin, follow, state
 from .repository import Repository
+from .restic import say
 from .settings import STATE, Fault, Settings
 
 
-def report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(verb: str) -> Iterator[None]:
     """Only one of us at a time."""
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (STATE / "lock").open("a") as file:
+    with (STATE / "lock").open("a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault("a backup or a restore is under way here already; see `journalctl -u endolab-backup`") from None
+            file.seek(0)
+            other = "a backup" if file.read() == "run" else "a restore"
+            fault = f"{other} is under way here already; see `journalctl -u endolab-backup`"
+            if verb == "run" and other == "a restore":
+                Progress().end(fault)
+            raise Fault(fault) from None
+        file.truncate(0)
+        file.write(verb)
+        file.flush()
         yield
 
 
-def listed(repository: Repository) -> list[dict[str, Any]]:
-    return [{"archive": each["short_id"], "at": each["time"][:19]} for each in repository.snapshots()]
+def stopped(*_: object) -> None:
+    raise Fault("it was stopped")
 
 
-def main() -> int:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="endolab-backup", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("make", help="begin the repository, unless it is there")
-    verbs.add_parser("run", help="make an archive")
+    known = verbs.add_parser("make", help="begin the repository, unless it is there")
+    known.add_argument("--known", action="store_true", help="it must be there")
+    known = verbs.add_parser("run", help="make an archive")
+    known.add_argument("--emptied", action="store_true", help="although nothing is left of what the last one has")
     verbs.add_parser("start", help="let systemd make an archive")
     known = verbs.add_parser("follow", help="wait until a step of that is done")
     known.add_argument("step", choices=STEPS)
@@ -53,60 +62,83 @@ def main() -> int:
     verbs.add_parser("list", help="list this host's archives")
     for verb, text in (("check", "say what speaks against bringing one back"), ("restore", "bring one back")):
         known = verbs.add_parser(verb, help=text)
-        known.add_argument("archive", help="its id, or latest")
+        known.add_argument("archive", help="its id, latest, or a time: the last one up to then")
         known.add_argument("--replace", action="store_true", help="although the host holds something")
     verbs.add_parser("resume", help="end a restore that was broken off while things were put into their places")
-    given = parser.parse_args()
+    verbs.add_parser("clear", help="remove what a run that was killed has left in the lab's directories")
+    known = verbs.add_parser("restic", help="ask restic itself")
+    known.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = parsed()
+    signal.signal(signal.SIGTERM, stopped)
     start = time.monotonic()
     try:
-        settings = Settings.load()
-        answer: Any
-        if given.verb == "list":
-            answer = listed(Repository(settings))
-        elif given.verb == "state":
-            answer = state(LAST)
-        elif given.verb == "start":
-            answer = {"begun": begin()}
-        elif given.verb == "follow":
-            answer = follow(given.step)
-        elif given.verb == "make":
-            answer = {"made": make(settings)}
-        elif given.verb == "check":
-            archive, manifest, faults = restore.check(settings, given.archive, given.replace)
-            answer = {"archive": archive, "at": manifest.at, "counts": manifest.counts, "faults": faults}
-        else:
-            with alone():
-                answer = act(given, settings)
+        answer = answered(given, Settings.load())
         if isinstance(answer, dict):
             answer.setdefault("seconds", round(time.monotonic() - start, 1))
         print(json.dumps(answer))
     except (Fault, OSError) as fault:
-        report(f"{fault}.")
+        say(f"{fault}.")
         return 1
     return 0
 
 
-def make(settings: Settings) -> bool:
-    """Begins the repository, and notes that it was there."""
-    made = Repository(settings).make()
-    (STATE / "repository").write_text(f"{settings.repository}\n", encoding="utf-8")
-    return made
+def answered(given: argparse.Namespace, settings: Settings) -> Any:
+    """What a verb answers."""
+    if given.verb == "list":
+        known = Repository(settings).archives()
+        return [{"archive": each.short, "at": each.at.isoformat(timespec="seconds")} for each in known]
+    if given.verb == "state":
+        return {**state(backup.LAST), "repository": settings.repository}
+    if given.verb == "start":
+        return begin()
+    if given.verb == "follow":
+        return follow(given.step)
+    if given.verb == "make":
+        return {"made": Repository(settings).make(given.known)}
+    if given.verb == "check":
+        found = check(settings, given.archive, given.replace)
+        return {**shown(found), "faults": found.faults}
+    if given.verb == "restic":
+        os.execvpe("restic", ["restic", *given.arguments], restic.environment(settings))
+    with alone(given.verb):
+        return act(given, settings)
 
 
 def act(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """What those verbs answer that change something."""
     if given.verb == "run":
-        return followed(settings)
+        return followed(settings, given.emptied)
     if given.verb == "restore":
-        manifest = restore.restore(settings, given.archive, given.replace, report)
-        return {"at": manifest.at, "counts": manifest.counts}
-    restore.resume(settings, report)
+        return shown(restore.restore(settings, given.archive, given.replace, say))
+    if given.verb == "clear":
+        return {"cleared": cleared(settings)}
+    journal.resume(settings, say)
     return {}
 
 
-def followed(settings: Settings) -> dict[str, Any]:
+def cleared(settings: Settings) -> bool:
+    """Removes what killed runs have left, unless a restore is to be ended; returns whether there was something."""
+    found = settings.found_trees()
+    if journal.JOURNAL.exists() or not (backup.leftovers(found) or journal.leftovers(settings)):
+        return False
+    backup.clear(found)
+    journal.clear(settings)
+    return True
+
+
+def shown(found: Found) -> dict[str, Any]:
+    manifest = found.manifest
+    return {"archive": found.archive[:8], "at": manifest.at, "counts": manifest.counts, "in_place": found.in_place}
+
+
+def followed(settings: Settings, emptied: bool) -> dict[str, Any]:
     progress = Progress()
     try:
-        done = backup(settings, progress)
+        done = backup.backup(settings, progress, emptied)
     except (Fault, OSError) as fault:
         progress.end(str(fault))
         raise

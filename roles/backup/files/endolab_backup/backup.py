@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from . import database, trees
-from .manifest import ARCHIVE, DUMP, FORMAT, MANIFEST, QUEUE, SUMS, Manifest, counts, part
+from . import database, queue, trees
+from .journal import IN_PLACE, JOURNAL
+from .manifest import ARCHIVE, DUMP, FORMAT, MANIFEST, QUEUE, SUMS, Manifest, counts, missing, part
 from .progress import Progress
-from .repository import Repository, size
-from .settings import STATE, Fault, Settings, Tree, write_json
+from .repository import Archive, Repository, moment
+from .restic import AT_NIGHT
+from .settings import STATE, Fault, Settings, Tree, size, write_json
 
 LAST = STATE / "last.json"
 ATTEMPTS = 3
@@ -21,23 +25,31 @@ ATTEMPTS = 3
 PARTS = 31
 
 
-def backup(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Makes an archive; returns, and leaves in LAST, what it holds."""
+def backup(settings: Settings, progress: Progress, emptied: bool = False) -> dict[str, Any]:
+    """Makes an archive; returns, and leaves in LAST, what it holds.
+
+    emptied: the host is meant to have nothing left of what the archive before has.
+    """
     started = time.monotonic()
-    repository = Repository(settings)
+    if JOURNAL.exists():
+        raise Fault("a restore was broken off here, and half of two labs is no archive; run site.yml, which ends it")
+    repository = Repository(settings, AT_NIGHT)
     repository.unlock()  # says at once where there is no repository
+    IN_PLACE.unlink(missing_ok=True)
+    if settings.database:
+        database.wait(settings.database)
+    if settings.queue:
+        queue.wait(settings.queue["container"])
     found = settings.found_trees()
     try:
-        manifest, summary = _archive(settings, repository, found, progress)
+        archive, manifest, summary = _archive(settings, repository, found, progress, emptied)
     finally:
-        _clear(found)
+        with suppress(OSError):  # the next one clears, too
+            clear(found)
     total, added = size(summary["total_bytes_processed"]), size(summary["data_added"])
-    progress.step("archive", f"archive {summary['snapshot_id'][:8]} has {total}, {added} of it new")
-    repository.forget()
-    repository.check(datetime.now(timezone.utc).timetuple().tm_yday % PARTS + 1, PARTS)
-    progress.step("repository", "older archives are thinned out, and the repository is whole")
+    progress.step("archive", f"archive {archive.short} has {total}, {added} of it new, in {settings.repository}")
     done = {
-        "archive": summary["snapshot_id"][:8],
+        "archive": archive.short,
         "at": manifest.at,
         "seconds": round(time.monotonic() - started, 1),
         "added_bytes": summary["data_added"],
@@ -45,38 +57,58 @@ def backup(settings: Settings, progress: Progress) -> dict[str, Any]:
         "counts": manifest.counts,
     }
     write_json(LAST, done)
+    repository.check(datetime.now(timezone.utc).timetuple().tm_yday % PARTS + 1, PARTS)
+    repository.forget()
+    progress.step("repository", "the repository is whole, and older archives are thinned out")
     return done
 
 
 def _archive(
-    settings: Settings, repository: Repository, found: list[Tree], progress: Progress
-) -> tuple[Manifest, dict[str, Any]]:
+    settings: Settings, repository: Repository, found: list[Tree], progress: Progress, emptied: bool
+) -> tuple[Archive, Manifest, dict[str, Any]]:
     """Archives the lab as it is at one moment; once more where something was written in place meanwhile."""
     changed: list[str] = []
+    last = next(reversed(repository.archives()), None)
     for _ in range(ATTEMPTS):
         manifest, known = _capture(settings, found, progress)
-        summary = repository.backup([ARCHIVE, *(tree.path / trees.LINKED for tree in found)], progress.part)
+        if last and not emptied:
+            _compare(Manifest.read(repository.read(last.id, str(MANIFEST))), last, manifest)
+        paths = [ARCHIVE, *(tree.path / trees.LINKED for tree in found)]
+        summary = repository.backup(paths, moment(manifest.at), last, progress.part)
         changed = [name for tree in found for name in trees.changed(tree.path / trees.LINKED, tree.name, known)]
         if not changed:
-            return manifest, summary
-        repository.drop(summary["snapshot_id"])
+            return repository.accept(summary["snapshot_id"]), manifest, summary
     raise Fault(f"{changed[0]} is written again and again, in place; see who does that")
 
 
-def _clear(found: list[Tree]) -> None:
+def _compare(before: Manifest, last: Archive, now: Manifest) -> None:
+    """Raises a Fault where the host came back empty, or a disk is missing: archives of that push out the good ones."""
+    if gone := missing(before, now):
+        raise Fault(
+            f"{now.host} has nothing left of {', '.join(gone)}, and archive {last.short} of {before.at} has. See that "
+            "every disk is mounted; playbooks/restore.yml brings that archive back. Where it is meant to be gone, run "
+            "`endolab-backup run --emptied` once on the host"
+        )
+
+
+def clear(found: list[Tree]) -> None:
     """Removes what was only for the archive; manifest and sums tell the next one what it need not read again."""
-    for tree in found:
-        if (tree.path / trees.LINKED).exists():
-            shutil.rmtree(tree.path / trees.LINKED)
+    for path in leftovers(found):
+        shutil.rmtree(path)
     for path in (DUMP, QUEUE):
         path.unlink(missing_ok=True)
+
+
+def leftovers(found: list[Tree]) -> list[Path]:
+    """The directories in which the trees are linked."""
+    return [tree.path / trees.LINKED for tree in found if (tree.path / trees.LINKED).exists()]
 
 
 def _capture(settings: Settings, found: list[Tree], progress: Progress) -> tuple[Manifest, dict[str, trees.Sum]]:
     """Puts what belongs together where restic finds it; returns the sums of its files, too."""
     ARCHIVE.mkdir(mode=0o700, exist_ok=True)
     for _ in range(ATTEMPTS):
-        _clear(found)
+        clear(found)
         for tree in found:
             trees.link(tree)
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -89,7 +121,7 @@ def _capture(settings: Settings, found: list[Tree], progress: Progress) -> tuple
                 if _gone(settings.database, session, found):
                     continue
                 if settings.queue:
-                    database.dump_queue(settings.queue["container"], QUEUE)
+                    queue.dump(settings.queue["container"], QUEUE)
                 database.dump(settings.database, seen_as, DUMP)
                 tables = database.content(session)
         manifest, known = _manifest(settings, found, at, tables)
@@ -135,6 +167,7 @@ def _manifest(
         tables=tables,
         dump=trees.content_sum(DUMP) if settings.database else None,
         queue=trees.content_sum(QUEUE) if settings.queue else None,
+        dump_bytes=DUMP.stat().st_size if settings.database else 0,
     )
     write_json(MANIFEST, asdict(manifest))
     return manifest, of_all

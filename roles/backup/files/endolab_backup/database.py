@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .settings import Fault, last_words, running
+from .settings import PATIENCE, Fault, last_words, running, until_ready
 
 # The image makes the database's owner, and lets everybody in over its socket, which is the container's own.
 NAME = "cvat"
@@ -80,6 +80,11 @@ def content(opened: Session) -> dict[str, dict[str, Any]]:
     return found
 
 
+def wait(container: str, seconds: float = PATIENCE) -> None:
+    """Waits until PostgreSQL answers: a host that has just started makes up for a missed archive at once."""
+    until_ready(["docker", "exec", container, "pg_isready", *LOGIN, "-d", NAME], "PostgreSQL", container, seconds)
+
+
 def dump(container: str, seen_as: str, path: Path) -> None:
     """Writes the database as `seen_as` sees it; not compressed, so that the archive finds what is the same."""
     command = ["docker", "exec", container, "pg_dump", *LOGIN, "-d", NAME, "-Fc", "-Z0", f"--snapshot={seen_as}"]
@@ -140,19 +145,3 @@ def tasks(container: str) -> int:
         if opened.ask("SELECT to_regclass('public.engine_task')") == [[""]]:
             return 0
         return int(opened.ask("SELECT count(*) FROM engine_task")[0][0])
-
-
-# To a file: what redis-cli writes to its output ends with a mark of the protocol.
-DUMP_QUEUE = """export REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /run/secrets/redis.conf)
-redis-cli --rdb /data/endolab.rdb >&2 && cat /data/endolab.rdb
-rm -f /data/endolab.rdb"""
-
-
-def dump_queue(container: str, path: Path) -> None:
-    """Writes what Redis holds."""
-    with path.open("wb") as file:
-        done = subprocess.run(
-            ["docker", "exec", container, "sh", "-c", DUMP_QUEUE], stdout=file, stderr=subprocess.PIPE, check=False
-        )
-    if done.returncode or path.read_bytes()[:5] != b"REDIS":
-        raise Fault(f"what Redis holds could not be read: {done.stderr.decode(errors='replace').strip()}")

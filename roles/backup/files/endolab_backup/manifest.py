@@ -30,12 +30,18 @@ COUNTED = {
 }
 
 
+# What a lab that is at work has some of, however small it gets.
+NEEDED = ("tasks", "images", "label files", "weights")
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
 @dataclass(frozen=True)
 class Manifest:
     """format: of the archive. at: when the lab looked like this, UTC.
 
     parts: path in the archive, files, bytes and the sum of sums of each tree. tables: rows of each of the database's
-    tables, and a sum of them. dump, queue: SHA-256 of their files.
+    tables, and a sum of them. dump, queue: SHA-256 of their files. dump_bytes: of the dump.
     """
 
     format: int
@@ -48,6 +54,7 @@ class Manifest:
     tables: dict[str, dict[str, Any]] | None
     dump: str | None
     queue: str | None
+    dump_bytes: int
 
     @classmethod
     def read(cls, text: str) -> Manifest:
@@ -69,8 +76,15 @@ def part(path: Path, found: dict[str, Sum]) -> dict[str, Any]:
 
 
 def counts(tables: dict[str, dict[str, Any]] | None, found: dict[str, Sum]) -> dict[str, int]:
-    """What a person counts: CVAT's rows, label files and weights."""
+    """What a person counts: CVAT's rows, frames on disk, label files and weights."""
     known = {name: tables[table]["rows"] for name, table in COUNTED.items() if tables and table in tables}
     labels = sum(name.startswith("studies/labels/final/") for name in found)
     weights = sum(name.endswith(".pt") for name in found)
-    return {**known, "label files": labels, "weights": weights}
+    images = sum(Path(name).parent == Path("studies") and name.lower().endswith(IMAGES) for name in found)
+    return {**known, "images": images, "label files": labels, "weights": weights}
+
+
+def missing(before: Manifest, now: Manifest) -> list[str]:
+    """What an archive of before has some of, and the lab has nothing left of."""
+    gone = [name for name, known in before.parts.items() if known["files"] and not now.parts.get(name, {}).get("files")]
+    return gone + [name for name in NEEDED if before.counts.get(name) and not now.counts.get(name)]

@@ -51,8 +51,9 @@ class Progress:
 
 def state(last: Path, path: Path = PROGRESS) -> dict[str, Any]:
     """The last archive with its age, if there is one; why the run after it failed, None where it did not."""
+    alive = active()  # first: what ends in between has said so
     said = read_json(path) or {"ended": True}
-    broken_off = None if said["ended"] or active() else BROKEN_OFF
+    broken_off = None if said["ended"] or alive else BROKEN_OFF
     known = read_json(last)
     if known:
         known["days"] = (datetime.now(timezone.utc) - datetime.fromisoformat(known["at"])).days
@@ -64,13 +65,13 @@ def active() -> bool:
     return shown.stdout.strip() in ("active", "activating")
 
 
-def begin(path: Path = PROGRESS) -> bool:
-    """Lets systemd make an archive, unless it does already."""
-    if active():
-        return False
-    path.unlink(missing_ok=True)
-    run("systemctl", "start", "--no-block", UNIT)
-    return True
+def begin(path: Path = PROGRESS) -> dict[str, Any]:
+    """Lets systemd make an archive, unless it does already; says which steps can be followed."""
+    begun = not active()
+    if begun:
+        path.unlink(missing_ok=True)
+        run("systemctl", "start", "--no-block", UNIT)
+    return {"begun": begun, "steps": STEPS}
 
 
 def follow(step: str, path: Path = PROGRESS) -> dict[str, Any]:

@@ -1,112 +1,150 @@
-"""Archives in a restic repository: encrypted, compressed, and each part of them kept once."""
+"""Archives in a restic repository: encrypted, compressed, and each part of them kept once.
+
+Several hosts and several labs may share one; a host sees its own lab's archives of itself. restic keeps an archive as
+soon as it has read everything, and it counts as whole once it was found to be one moment's.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from .settings import Fault, Settings
+from .restic import FOR_A_PERSON, Missing, Restic
+from .settings import STATE, Fault, Settings, size
 
-PASSWORD = Path("/etc/endolab/backup/secrets/password")
-ENVIRONMENT = PASSWORD.with_name("environment.json")
-CACHE = Path("/var/cache/endolab-backup")
-TAG = "endolab"
+TAG, WHOLE = "endolab", "whole"
+# However few stay: who makes an archive before he brings back one of the same day needs both.
+ALL_OF = "2d"
+
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """at: when the lab looked like this. original: its id before it counted as whole."""
+
+    id: str
+    at: datetime
+    original: str
+
+    @property
+    def short(self) -> str:
+        return self.id[:8]
+
+
+def archive(snapshot: dict[str, Any]) -> Archive:
+    """An archive as restic lists it."""
+    return Archive(snapshot["id"], moment(snapshot["time"]), snapshot.get("original") or snapshot["id"])
+
+
+def moment(text: str) -> datetime:
+    """A time as restic writes it, with nanoseconds, or a person; UTC where it says nothing else."""
+    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found.group(1).ljust(7, "0"), text.replace("Z", "+00:00"))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Fault(f"{text} is no time. Write one such as 2026-11-27T02:30, in UTC") from None
+    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
 class Repository:
-    """restic with this host's settings; every method that talks to it raises a Fault when restic fails."""
+    """This host's archives; every method that talks to the repository raises a Fault when restic fails."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.environment = {
-            **os.environ,
-            "RESTIC_REPOSITORY": settings.repository,
-            "RESTIC_PASSWORD_FILE": str(PASSWORD),
-            "RESTIC_CACHE_DIR": str(CACHE),
-            **json.loads(ENVIRONMENT.read_text(encoding="utf-8")),
-        }
+    def __init__(self, settings: Settings, patience: float = FOR_A_PERSON) -> None:
+        self.settings, self._ask = settings, Restic(settings, patience).ask
+        self.tags = f"{TAG},lab:{settings.lab}"
+        # There once this host has seen the repository; roles/backup knows the name, too.
+        self.marker = STATE / f"repository-{sha256(settings.repository.encode()).hexdigest()[:16]}"
 
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["restic", *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def make(self, known: bool) -> bool:
+        """Begins the repository; returns False where there is one already. A backup never does.
 
-    def _ask(self, *arguments: str) -> str:
-        process = self._start(*arguments)
-        answer, errors = process.communicate()
-        if process.returncode:
-            raise Fault(self._sentence(errors or answer))
-        return answer
-
-    def _sentence(self, errors: str) -> str:
-        where = self.settings.repository
-        if "Is there a repository at" in errors or "repository does not exist" in errors:
-            return (
-                f"there is no repository in {where}. Where it is on a disk of its own, mount that; to begin a new one, "
-                "run site.yml"
-            )
-        if "wrong password" in errors:
-            return f"backup_password does not open the repository in {where}. Use the one that it was begun with"
-        words = [line for line in errors.strip().splitlines() if line and not line.startswith("{")] or [errors.strip()]
-        return f"restic cannot work with {where}: {words[-1]}"
-
-    def make(self) -> bool:
-        """Begins the repository; returns False where there is one already. A backup never does."""
+        known: archives in it are asked for, so it must be there.
+        """
+        made = False
         try:
             self._ask("cat", "config", "--quiet")
-            return False
-        except Fault as fault:
-            if "there is no repository" not in str(fault):
+        except Missing as missing:
+            if known:
                 raise
-        self._ask("init", "--quiet")
-        return True
+            if self.marker.exists():
+                raise Fault(
+                    f"there was a repository in {self.settings.repository}, and there is none now. Where it is on a "
+                    f"disk of its own, mount that; to begin a new one, remove {self.marker} on the host, and run "
+                    "site.yml"
+                ) from missing
+            self._ask("init", "--quiet")
+            made = True
+        self.marker.touch()
+        return made
 
     def unlock(self) -> None:
         """Removes the locks that killed runs have left."""
         self._ask("unlock", "--quiet")
 
-    def snapshots(self) -> list[dict[str, Any]]:
-        """This host's archives, the oldest first."""
-        found = self._ask("snapshots", "--json", "--host", self.settings.host, "--tag", TAG)
-        return sorted(json.loads(found) or [], key=lambda each: str(each["time"]))
+    def _listed(self, tags: str) -> list[dict[str, Any]]:
+        return json.loads(self._ask("snapshots", "--json", "--host", self.settings.host, "--tag", tags)) or []
 
-    def find(self, name: str) -> dict[str, Any]:
-        """This host's archive of that id, or its latest."""
-        known = self.snapshots()
-        if not known:
-            raise Fault(f"{self.settings.repository} has no archive of {self.settings.host}")
-        found = known[-1:] if name == "latest" else [each for each in known if name in (each["id"], each["short_id"])]
-        if not found:
-            raise Fault(
-                f"{self.settings.repository} has no archive {name} of {self.settings.host}. "
-                f"It has {', '.join(each['short_id'] for each in known)}"
-            )
-        return dict(found[0])
+    def archives(self) -> list[Archive]:
+        """The whole ones, the oldest first."""
+        return sorted(map(archive, self._listed(f"{self.tags},{WHOLE}")), key=lambda each: each.at)
 
-    def backup(self, paths: Iterable[Path], report: Callable[[float, str], None]) -> dict[str, Any]:
-        """Archives these paths; returns restic's summary."""
-        # A file's links change its ctime, not its content.
-        options = ["--json", "--ignore-ctime", "--host", self.settings.host, "--tag", TAG]
-        process = self._start("backup", *options, *map(str, paths))
-        assert process.stdout is not None
-        assert process.stderr is not None
+    def find(self, name: str) -> Archive:
+        """The latest archive, the last one up to a time, or the one of that id."""
+        where, host = self.settings.repository, self.settings.host
+        if not (known := self.archives()):
+            raise Fault(f"{where} has no archive of {self.settings.lab}'s {host}{self._elsewhere()}")
+        if name == "latest":
+            return known[-1]
+        if TIME.match(name):
+            if found := [each for each in known if each.at <= moment(name)]:
+                return found[-1]
+            raise Fault(f"the first archive of {host} in {where} is of {known[0].at:%Y-%m-%dT%H:%M:%S}, UTC")
+        for each in known:
+            if name in (each.id, each.short, each.original):
+                return each
+        raise Fault(
+            f"{where} has no archive {name} of {host}; where a lab has several hosts, name a time instead. "
+            f"It has {', '.join(f'{each.short} of {each.at:%Y-%m-%dT%H:%M:%S}' for each in known)}, UTC"
+        )
+
+    def _elsewhere(self) -> str:
+        tags = [tag for each in self._listed(TAG) for tag in each.get("tags") or ()]
+        labs = sorted({tag[len("lab:") :] for tag in tags if tag.startswith("lab:")} - {self.settings.lab})
+        return f". It has some of {', '.join(labs)}; backup_lab names the lab" if labs else ""
+
+    def backup(
+        self, paths: Iterable[Path], at: datetime, last: Archive | None, report: Callable[[float, str], None]
+    ) -> dict[str, Any]:
+        """Archives these paths as they were at a time; returns restic's summary. What is as in `last` is not read."""
+        # A file's links change its ctime, not its content. restic by itself may compare with another lab's archive.
+        options = ["--ignore-ctime", *(("--parent", last.id) if last else ("--force",))]
+        options += ["--host", self.settings.host, "--tag", self.tags, "--time", f"{at:%Y-%m-%d %H:%M:%S}"]
         summary: dict[str, Any] = {}
-        for line in process.stdout:
+
+        def heard(line: str) -> None:
             message = json.loads(line)
             if message["message_type"] == "status":
                 report(message.get("percent_done", 0), progress(message))
             elif message["message_type"] == "summary":
-                summary = message
-        errors = process.stderr.read()
-        if process.wait():
-            if "snapshot_id" in summary:  # not all of it could be read
-                self.drop(summary["snapshot_id"])
-            raise Fault(self._sentence(errors))
+                summary.update(message)
+
+        self._ask("backup", "--json", *options, *map(str, paths), heard=heard)
         return summary
+
+    def accept(self, snapshot: str) -> Archive:
+        """An archive counts from now on; those of before that never did are removed."""
+        self._ask("tag", "--quiet", "--add", WHOLE, snapshot)
+        known = self._listed(self.tags)
+        if broken := [each["id"] for each in known if WHOLE not in each["tags"]]:
+            self._ask("forget", "--quiet", *broken)
+        return next(each for each in map(archive, known) if each.original.startswith(snapshot))
 
     def read(self, snapshot: str, path: str) -> str:
         """A text file of an archive."""
@@ -116,15 +154,11 @@ class Repository:
         """Brings one path of an archive back, below `target`."""
         self._ask("restore", snapshot, "--quiet", "--include", path, "--target", str(target))
 
-    def drop(self, snapshot: str) -> None:
-        """Removes one archive."""
-        self._ask("forget", "--quiet", snapshot)
-
     def forget(self) -> None:
         """Removes the archives that are kept no longer, and what only they held."""
         keep = [word for name, number in self.settings.keep.items() for word in (f"--keep-{name}", str(number))]
-        of_this_host = ["--host", self.settings.host, "--tag", TAG, "--group-by", "host"]
-        self._ask("forget", "--quiet", "--prune", *of_this_host, *keep)
+        ours = ["--host", self.settings.host, "--tag", f"{self.tags},{WHOLE}", "--group-by", "host"]
+        self._ask("forget", "--quiet", "--prune", *ours, *keep, "--keep-within", ALL_OF)
 
     def check(self, part: int, parts: int) -> None:
         """Reads the repository's lists, and one of so many parts of all that it holds."""
@@ -136,12 +170,3 @@ def progress(message: dict[str, Any]) -> str:
     done, total = message.get("bytes_done", 0), message.get("total_bytes", 0)
     left = f", {message['seconds_remaining'] // 60 + 1} min left" if message.get("seconds_remaining") else ""
     return f"archived: {size(done)} of {size(total)}{left}"
-
-
-def size(number: float) -> str:
-    """Bytes for a person."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"

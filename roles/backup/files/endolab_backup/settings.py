@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SETTINGS = Path("/etc/endolab/backup/settings.json")
 STATE = Path("/var/lib/endolab/backup")
+
+# Seconds in which the containers of a host that has just started answer.
+PATIENCE = 300
 
 
 class Fault(Exception):
@@ -37,8 +41,9 @@ class Settings:
     """lab: whose archives these are. host: this one's name in the inventory. repository: restic's.
 
     keep: how many daily, weekly and monthly archives stay. versions: what the lab runs. database: PostgreSQL's
-    container; queue: the container and the volume of Redis; None where CVAT is on another host. writers: the containers
-    that write what is backed up. trees: a name, a volume of Docker's or a directory each, and what else Tree says.
+    container; queue: the container and the volume of Redis; cache: the volume of kvrocks; None where CVAT is on another
+    host. writers: the containers that write what is backed up. trees: a name, a volume of Docker's or a directory each,
+    and what else Tree says.
     """
 
     lab: str
@@ -48,6 +53,7 @@ class Settings:
     versions: dict[str, str]
     database: str | None
     queue: dict[str, str] | None
+    cache: str | None
     writers: list[str]
     trees: list[dict[str, Any]]
 
@@ -69,11 +75,13 @@ class Settings:
 
     def disk_of(self, tree: dict[str, Any]) -> Path:
         """A directory on the disk where a tree is, or would be."""
-        if "volume" in tree:
-            path = volume(tree["volume"]) or Path(run("docker", "info", "--format", "{{.DockerRootDir}}").strip())
-        else:
-            path = Path(tree["directory"])
+        path = volume(tree["volume"]) or docker_disk() if "volume" in tree else Path(tree["directory"])
         return next(each for each in [path, *path.parents] if each.is_dir())
+
+
+def docker_disk() -> Path:
+    """Where Docker keeps its volumes."""
+    return Path(run("docker", "info", "--format", "{{.DockerRootDir}}").strip())
 
 
 def make_place(tree: dict[str, Any]) -> None:
@@ -96,6 +104,16 @@ def running(names: list[str]) -> list[str]:
     return [name for name in names if name in up]
 
 
+def until_ready(command: list[str], name: str, container: str, seconds: float) -> None:
+    """Waits until a command ends well; a Fault where it does not."""
+    end = time.monotonic() + seconds
+    while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        if time.monotonic() >= end:
+            words = last_words(done.stderr or done.stdout)
+            raise Fault(f"{name} does not answer: {words}. See `docker logs {container}`, and run site.yml")
+        time.sleep(2)
+
+
 def run(*command: str) -> str:
     """What a command prints; a Fault with its last words where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -107,6 +125,15 @@ def run(*command: str) -> str:
 def last_words(said: str) -> str:
     """The last line of what a program said: of one that failed, most often the reason."""
     return (said.strip().splitlines() or ["it said nothing"])[-1]
+
+
+def size(number: float) -> str:
+    """Bytes for a person."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,6 +5,7 @@ What is written once is linked, which takes neither time nor room. The rest is c
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import json
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .settings import Tree
+from .settings import Fault, Tree
 
 # Everything of ours in a directory of the lab's begins like this.
 OURS = ".endolab-"
@@ -27,6 +28,9 @@ DISKS = "lost+found"
 # What is being written just now: a training's scratch copy, and files that will be renamed.
 UNFINISHED_DIRECTORIES = (OURS, ".training-", DISKS)
 UNFINISHED_FILES = (".partial", ".new", ".lock")
+
+# A disk that is mounted in a tree, and file systems without hard links, such as those of Windows' shares.
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,24 @@ def _link(tree: Tree, source: Path, target: Path) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
             place = target / entry.name
+            if entry.is_symlink():
+                _refuse_if_it_leads_out(tree, Path(entry.path))
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(UNFINISHED_DIRECTORIES):
                     with suppress(FileNotFoundError):  # it has gone in the meantime
                         _link(tree, Path(entry.path), place)
             elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_file() or entry.is_symlink()):
                 _link_file(Path(entry.path), place, any(fnmatch.fnmatch(entry.name, each) for each in tree.linked))
+
+
+def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
+    """MONAI Label and CVAT do not see what such a link leads to either: their containers have the tree alone."""
+    leads_to = link.resolve()
+    if leads_to.exists() and not leads_to.is_relative_to(tree.path.resolve()):
+        raise Fault(
+            f"{link} is a link to {leads_to}, and an archive would have the link alone. Move the files there, mount "
+            "their disk there, or remove the link"
+        )
 
 
 def _own(target: Path, like: Path) -> None:
@@ -74,14 +90,24 @@ def _link_file(source: Path, target: Path, written_once: bool) -> None:
     try:
         if source.is_symlink() or written_once:
             # A file that was replaced since the first time is linked anew.
-            os.link(source, partial, follow_symlinks=False)
+            try:
+                os.link(source, partial, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                _copy(source, partial)
         else:
-            shutil.copy2(source, partial)
-            os.chown(partial, source.stat().st_uid, source.stat().st_gid)
+            _copy(source, partial)
     except FileNotFoundError:  # it has gone in the meantime
         return
     partial.replace(target)
     partial.unlink(missing_ok=True)  # a rename between two links of one file does nothing
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copy2(source, target, follow_symlinks=False)
+    status = source.lstat()
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def files(directory: Path) -> Iterator[Path]:
