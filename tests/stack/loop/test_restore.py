@@ -35,9 +35,13 @@ def test_a_lab_that_holds_something_is_not_written_over(lab: Lab, play: Play) ->
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"backup_lab": "other"}, "the archive is of lab endolab-loop, and this is other"),
+        ({"backup_lab": "other"}, "It has some of endolab-loop; backup_lab names the lab"),
         ({"backup_password": "another password"}, "backup_password does not open the repository"),
-        ({"restore_from": "01234567"}, "has no archive 01234567 of endolab-loop. It has"),
+        (
+            {"restore_from": "01234567"},
+            "has no archive 01234567 of endolab-loop; where a lab has several hosts, name a time instead. It has",
+        ),
+        ({"restore_from": "yesterday"}, "Write latest, an archive's id of 8 or 64 characters, or a time"),
         ({"backup_repository": ""}, "restore_from needs the repository"),
     ],
 )
@@ -117,4 +121,6 @@ def test_it_is_all_there_and_a_second_run_changes_nothing(
     assert "changed=0" in done.stdout.split("PLAY RECAP")[1], done.stdout
     assert host.run("find /srv/endolab /var/lib/docker/volumes -name '.endolab-*'").stdout == ""
     assert not host.file("/var/lib/endolab/backup/archive/database.dump").exists
+    assert not host.file("/var/lib/endolab/backup/in_place.json").exists
+    assert host.run("systemctl is-active endolab-backup.timer").stdout.strip() == "active"
     assert host.file(STUDIES).exists

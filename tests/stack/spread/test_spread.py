@@ -74,8 +74,17 @@ def test_each_host_makes_an_archive_of_what_it_has(play: Play, front: Host, mode
     done = play("playbooks/backup.yml")
     assert done.returncode == 0, done.stdout
     kept = "cat /var/lib/endolab/backup/archive/manifest.json"
-    parts = [json.loads(host.check_output(kept))["parts"] for host in (front, model)]
-    assert [list(each) for each in parts] == [["cvat-data", "cvat-keys", "edge"], ["studies", "apps"]]
+    cvats, monai_labels = (json.loads(host.check_output(kept)) for host in (front, model))
+    assert list(cvats["parts"]) == ["cvat-data", "cvat-keys", "edge"]
+    assert list(monai_labels["parts"]) == ["studies", "apps"]
+    assert cvats["at"] <= monai_labels["at"], "labels are no earlier than the database"
+
+
+def test_the_nights_archive_of_labels_is_an_hour_after_cvats(front: Host, model: Host) -> None:
+    show = "systemctl show --property=Unit --value endolab-backup.timer"
+    assert front.check_output(show) == "endolab-backup.service"
+    assert model.check_output(show) == "endolab-backup-later.service"
+    model.check_output("systemd-analyze verify endolab-backup-later.service endolab-backup.timer")
 
 
 def test_nothing_is_found_by_an_audit(play: Play) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from endolab_backup.repository import Repository
 from endolab_backup.settings import Fault, Settings
 
 from tests.unit.backup.test_trees import write
+
+PROGRAM = Path(backup.__file__)
 
 
 @pytest.fixture
@@ -141,3 +144,20 @@ def test_postgresql_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: 
     settings.until_ready(["ls", str(tmp_path / "up")], "PostgreSQL", "cvat-db-1", 5)
     with pytest.raises(Fault, match=r"PostgreSQL does not answer: .*none.*See `docker logs cvat-db-1`"):
         settings.until_ready(["ls", str(tmp_path / "none")], "PostgreSQL", "cvat-db-1", 0)
+
+
+def test_root_runs_no_module_of_the_directory_that_somebody_is_in(tmp_path: Path) -> None:
+    """Not even where it has the name of one of Python's own, or of ours."""
+    evil = "import sys; sys.exit('taken over')"
+    write(tmp_path, {"own/endolab_backup/__main__.py": "import json; print('ours')"})
+    write(tmp_path, {f"home/{name}.py": evil for name in ("json", "endolab_backup", "sitecustomize")})
+    script = (PROGRAM.parents[1] / "endolab-backup").read_text(encoding="utf-8")
+    done = subprocess.run(
+        ["sh", "-c", script.replace("/usr/local/lib/endolab", str(tmp_path / "own"))],
+        cwd=tmp_path / "home",
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "ours\n"), done.stderr

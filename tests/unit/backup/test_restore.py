@@ -149,6 +149,24 @@ def test_a_damaged_archive_changes_nothing(lab: Settings) -> None:
     assert not journal.JOURNAL.exists()
 
 
+def test_what_is_damaged_can_be_done_without(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Repository.archive / "old/studies", {"labels/final/a.png": "damaged"})
+    real = Repository.restore
+
+    def half(*given: Any) -> None:
+        real(*given)
+        if "studies" in given[2]:
+            raise Fault("restic cannot work with /backup: There were 1 errors")
+
+    monkeypatch.setattr(Repository, "restore", half)
+    with pytest.raises(Fault, match="There were 1 errors"):
+        bring_back(lab)
+    said: list[str] = []
+    restore.restore(lab, "latest", False, said.append, damaged=True)
+    assert read(studies(lab)) == {"a.png": "frame"}
+    assert "studies/labels/final/a.png is damaged in the repository, and was left out" in said
+
+
 @pytest.mark.parametrize("moment", ["running", "swap_out", "_note", "swap_in"])
 def test_what_is_broken_off_is_ended_by_another_run(
     lab: Settings, moment: str, monkeypatch: pytest.MonkeyPatch

@@ -64,6 +64,7 @@ def parsed() -> argparse.Namespace:
         known = verbs.add_parser(verb, help=text)
         known.add_argument("archive", help="its id, latest, or a time: the last one up to then")
         known.add_argument("--replace", action="store_true", help="although the host holds something")
+        known.add_argument("--damaged", action="store_true", help="without the files that are damaged")
     verbs.add_parser("resume", help="end a restore that was broken off while things were put into their places")
     verbs.add_parser("clear", help="remove what a run that was killed has left in the lab's directories")
     known = verbs.add_parser("restic", help="ask restic itself")
@@ -113,7 +114,7 @@ def act(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     if given.verb == "run":
         return followed(settings, given.emptied)
     if given.verb == "restore":
-        return shown(restore.restore(settings, given.archive, given.replace, say))
+        return shown(restore.restore(settings, given.archive, given.replace, say, given.damaged))
     if given.verb == "clear":
         return {"cleared": cleared(settings)}
     journal.resume(settings, say)

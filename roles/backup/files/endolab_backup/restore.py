@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from . import database, journal, trees
 from .fits import Found, check
@@ -15,8 +14,11 @@ from .repository import Repository
 from .settings import Fault, Settings, Tree, running
 
 
-def restore(settings: Settings, name: str, replace: bool, report: Report) -> Found:
-    """Brings an archive back, and stops whoever writes; site.yml starts them again."""
+def restore(settings: Settings, name: str, replace: bool, report: Report, damaged: bool = False) -> Found:
+    """Brings an archive back, and stops whoever writes; site.yml starts them again.
+
+    damaged: without the files that the repository does not give back as they were.
+    """
     if journal.JOURNAL.exists():
         raise Fault("a restore was broken off here; run `endolab-backup resume`, or site.yml, first")
     found = check(settings, name, replace)
@@ -30,7 +32,7 @@ def restore(settings: Settings, name: str, replace: bool, report: Report) -> Fou
     # What a killed restore has left would be taken for this one's.
     journal.clear(settings)
     try:
-        _stage(settings, found, report)
+        _stage(settings, found, report, damaged)
     except BaseException:
         with suppress(Fault, OSError):  # the next one clears, too
             journal.clear(settings)
@@ -39,16 +41,17 @@ def restore(settings: Settings, name: str, replace: bool, report: Report) -> Fou
     return found
 
 
-def _stage(settings: Settings, found: Found, report: Report) -> None:
+def _stage(settings: Settings, found: Found, report: Report, damaged: bool) -> None:
     """Brings an archive back beside what is there, and compares every part with the manifest."""
     repository, manifest = Repository(settings), found.manifest
     repository.restore(found.archive, str(MANIFEST.parent), journal.RESTORED)
     sums = trees.read_sums(journal.restored(SUMS))
     for tree in settings.found_trees(make=True):
         if tree.name in manifest.parts:
-            _stage_tree(repository, found.archive, tree, manifest.parts[tree.name])
-            _compare(tree, manifest, sums)
-            report(f"{tree.name}: {manifest.parts[tree.name]['files']} files as they were")
+            lost = _stage_tree(repository, found.archive, tree, manifest, sums, damaged)
+            for file in lost:
+                report(f"{file} is damaged in the repository, and was left out")
+            report(f"{tree.name}: {manifest.parts[tree.name]['files'] - len(lost)} files as they were")
     if settings.database and manifest.tables is not None:
         dump = journal.restored(DUMP)
         if trees.content_sum(dump) != manifest.dump:
@@ -59,20 +62,29 @@ def _stage(settings: Settings, found: Found, report: Report) -> None:
         report(f"database: {sum(each['rows'] for each in tables.values())} rows as they were")
 
 
-def _stage_tree(repository: Repository, snapshot: str, tree: Tree, known: dict[str, Any]) -> None:
-    restoring = tree.path / journal.RESTORING
-    repository.restore(snapshot, known["path"], restoring)
-    (restoring / Path(known["path"]).relative_to("/")).rename(tree.path / trees.STAGED)
+def _stage_tree(
+    repository: Repository, snapshot: str, tree: Tree, manifest: Manifest, sums: dict[str, trees.Sum], damaged: bool
+) -> list[str]:
+    """Brings a tree back beside what is there; returns the files that it is without, where it may be."""
+    restoring, staged, known = tree.path / journal.RESTORING, tree.path / trees.STAGED, manifest.parts[tree.name]
+    try:
+        repository.restore(snapshot, known["path"], restoring)
+    except Fault:
+        if not damaged:
+            raise
+    (restoring / Path(known["path"]).relative_to("/")).rename(staged)
     shutil.rmtree(restoring)
-
-
-def _compare(tree: Tree, manifest: Manifest, sums: dict[str, trees.Sum]) -> None:
-    """Raises a Fault where a staged tree is not what the archive was made from."""
-    found = trees.sums(tree.path / trees.STAGED, tree.name, {})
-    known = manifest.parts[tree.name]
+    found = trees.sums(staged, tree.name, {})
     if part(Path(known["path"]), found) == known:
-        return
+        return []
     wanted = {name: each.sha256 for name, each in sums.items() if name.startswith(f"{tree.name}/")}
     here = {name: each.sha256 for name, each in found.items()}
     wrong = [name for name in sorted(wanted.keys() | here.keys()) if here.get(name) != wanted.get(name)]
-    raise Fault(f"{', '.join(wrong[:3]) or tree.name} did not come back as it was: the repository is damaged")
+    if not damaged or not wrong:
+        raise Fault(
+            f"{', '.join(wrong[:3]) or tree.name} did not come back as it was: the repository is damaged. "
+            "To do without what is damaged, say -e restore_damaged=true"
+        )
+    for name in wrong:
+        (staged / Path(name).relative_to(tree.name)).unlink(missing_ok=True)
+    return wrong
