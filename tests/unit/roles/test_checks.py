@@ -221,6 +221,15 @@ def test_an_archive_is_named_by_its_id_or_a_time(name: str) -> None:
     assert refusals(HOST, **right, restore_from=name) == []
 
 
+def test_a_step_that_failed_leaves_the_word_to_its_fault() -> None:
+    """Ansible evaluates the sentence of success in any case."""
+    variables = yaml.safe_load((ROOT / "roles/backup/vars/main.yml").read_text(encoding="utf-8"))
+    step = yaml.safe_load((ROOT / "roles/backup/tasks/run_step.yml").read_text(encoding="utf-8"))[1]
+    failed = {"rc": 1, "stdout": "", "stderr": "the disk is full."}
+    templar = Templar(loader=DataLoader(), variables=trusted({**variables, "__backup_followed": failed}))
+    assert isinstance(templar.template(trusted(step["ansible.builtin.assert"]["success_msg"])), str)
+
+
 @pytest.mark.parametrize(
     ("cvats", "own", "together"),
     [
