@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from endolab_backup import backup, manifest, repository, restic
+from endolab_backup import backup, fits, journal, manifest, repository, restic, restore
 from endolab_backup.settings import Settings
 
 
@@ -26,10 +26,15 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(repository, "STATE", tmp_path / "state")
     for name in ("MANIFEST", "SUMS", "DUMP", "QUEUE"):
         place = tmp_path / "state/archive" / getattr(manifest, name).name
-        monkeypatch.setattr(backup, name, place)
+        for module in (backup, fits, restore, journal):
+            monkeypatch.setattr(module, name, place, raising=False)
     monkeypatch.setattr(backup, "ARCHIVE", tmp_path / "state/archive")
-    for name in ("LAST", "JOURNAL", "IN_PLACE"):
-        monkeypatch.setattr(backup, name, tmp_path / "state" / f"{name.lower()}.json")
+    monkeypatch.setattr(backup, "LAST", tmp_path / "state/last.json")
+    for module in (backup, fits, journal):
+        monkeypatch.setattr(module, "JOURNAL", tmp_path / "state/journal.json")
+        monkeypatch.setattr(module, "IN_PLACE", tmp_path / "state/in_place.json")
+    monkeypatch.setattr(journal, "RESTORED", tmp_path / "state/restored")
+    monkeypatch.setattr(journal, "running", lambda names: [])
     return Settings(
         lab="lab",
         host="gpu1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from typing import Any
 
 import pytest
 from endolab_backup import __main__ as program
-from endolab_backup import backup, progress, settings, trees
+from endolab_backup import backup, progress, restore, settings, trees
 from endolab_backup.progress import Progress
 from endolab_backup.repository import Repository
 from endolab_backup.settings import Fault, Settings
 
-from tests.unit.backup.test_trees import write
+from tests.unit.backup.test_trees import read, write
 
 PROGRAM = Path(backup.__file__)
 
@@ -95,6 +96,30 @@ def test_what_changes_while_it_is_archived_is_archived_again(kept: Settings, mon
     made(kept)
     assert len(Repository(kept).archives()) == 2
     assert len(json.loads(Repository(kept)._ask("snapshots", "--json"))) == 2
+
+
+def test_an_archive_of_restics_comes_back(kept: Settings) -> None:
+    shutil.rmtree(studies(kept))
+    restore.restore(kept, "latest", False, lambda line: None)
+    assert read(studies(kept)) == {"a.png": "frame", "labels/final/a.png": "label"}
+
+
+def test_a_damaged_file_of_restics_can_be_done_without(kept: Settings) -> None:
+    packs = set(Path(kept.repository, "data").rglob("*"))
+    (studies(kept) / "b.png").write_bytes(os.urandom(100_000))
+    made(kept)
+    damaged = max(set(Path(kept.repository, "data").rglob("*")) - packs, key=lambda pack: pack.stat().st_size)
+    damaged.chmod(0o600)
+    with damaged.open("r+b") as pack:  # the manifest is in it, too
+        pack.seek(damaged.stat().st_size // 2)
+        pack.write(b"damaged")
+    said: list[str] = []
+    with pytest.raises(Fault):
+        restore.restore(kept, "latest", True, said.append)
+    assert (studies(kept) / "b.png").exists(), "nothing was changed"
+    restore.restore(kept, "latest", True, said.append, damaged=True)
+    assert "studies/b.png is damaged in the repository, and was left out" in said
+    assert read(studies(kept)) == {"a.png": "frame", "labels/final/a.png": "label"}
 
 
 @pytest.fixture
