@@ -149,7 +149,9 @@ def test_a_damaged_archive_changes_nothing(lab: Settings) -> None:
     assert not journal.JOURNAL.exists()
 
 
-def test_what_is_damaged_can_be_done_without(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [2, 10])
+def test_a_few_damaged_files_can_be_done_without(lab: Settings, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(restore, "FEW", few)
     write(Repository.archive / "old/studies", {"labels/final/a.png": "damaged"})
     real = Repository.restore
 
@@ -162,6 +164,10 @@ def test_what_is_damaged_can_be_done_without(lab: Settings, monkeypatch: pytest.
     with pytest.raises(Fault, match="There were 1 errors"):
         bring_back(lab)
     said: list[str] = []
+    if few == 10:
+        with pytest.raises(Fault, match="1 of 2 files of studies did not come back as they were"):
+            restore.restore(lab, "latest", False, said.append, damaged=True)
+        return
     restore.restore(lab, "latest", False, said.append, damaged=True)
     assert read(studies(lab)) == {"a.png": "frame"}
     assert "studies/labels/final/a.png is damaged in the repository, and was left out" in said

@@ -13,6 +13,9 @@ from .manifest import DUMP, MANIFEST, SUMS, Manifest, part
 from .repository import Repository
 from .settings import Fault, Settings, Tree, running
 
+# A lab does without one file of so many. Where more are missing, it is not they that are damaged.
+FEW = 10
+
 
 def restore(settings: Settings, name: str, replace: bool, report: Report, damaged: bool = False) -> Found:
     """Brings an archive back, and stops whoever writes; site.yml starts them again.
@@ -84,6 +87,11 @@ def _stage_tree(
         raise Fault(
             f"{', '.join(wrong[:3]) or tree.name} did not come back as it was: the repository is damaged. "
             "To do without what is damaged, say -e restore_damaged=true"
+        )
+    if len(wrong) * FEW > len(wanted):
+        raise Fault(
+            f"{len(wrong)} of {len(wanted)} files of {tree.name} did not come back as they were; see that the "
+            "repository can be reached all the time, and whether another archive is whole"
         )
     for name in wrong:
         (staged / Path(name).relative_to(tree.name)).unlink(missing_ok=True)
