@@ -52,6 +52,18 @@ def published_names() -> dict[str, str]:
     return {key: jinja2.Template(template).render(versions) for key, template in templates.items()}
 
 
+def other_version(context: str, version: str, server: str) -> list[Image]:
+    """CVAT's images of another version than the pinned one, to upgrade from or to.
+
+    `server` is the tag of the pinned version's server, which the other one is made from.
+    """
+    names = {key: f"cvat/{key}:v{version}" for key in ("server", "ui")}
+    return [
+        Image(PREFIX + names["server"], context, server, published=names["server"]),
+        Image(PREFIX + names["ui"], "cvat/ui", BOOKWORM.tag, published=names["ui"]),
+    ]
+
+
 def catalogue() -> list[Base | Image]:
     """Every image, each after the one it is built on."""
     names = published_names()
@@ -72,6 +84,8 @@ def catalogue() -> list[Base | Image]:
         served("opa", "cvat/opa", BOOKWORM),
         served("cvat_server", "cvat/server", BOOKWORM),
         served("cvat_ui", "cvat/ui", BOOKWORM),
+        *other_version("cvat/before", "2.72.0", PREFIX + names["cvat_server"]),
+        *other_version("cvat/broken", "2.73.1", PREFIX + names["cvat_server"]),
         served("clickhouse", "clickhouse", BOOKWORM),
         served("vector", "vector", BOOKWORM),
         served("grafana", "grafana", BOOKWORM),

@@ -31,6 +31,11 @@ options:
     type: list
     elements: path
     default: []
+  texts:
+    description: Files of one line whose content to read.
+    type: list
+    elements: path
+    default: []
   ports:
     description: TCP ports whose listeners to name.
     type: list
@@ -111,8 +116,8 @@ ansible_facts:
           description: >-
             C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
             C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
-            C(compose), C(data_root), C(free_bytes) of its disk, and C(daemon_json)
-            with C(exists), C(valid) and C(error).
+            C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name), and
+            C(daemon_json) with C(exists), C(valid) and C(error).
           returned: always
           type: dict
         nvidia:
@@ -123,6 +128,10 @@ ansible_facts:
           type: dict
         paths:
           description: For each path C(exists) and C(images) (a number for each extension).
+          returned: always
+          type: dict
+        texts:
+          description: The content of each of the files, without its end of line; nothing for one that is not there.
           returned: always
           type: dict
         ports:
@@ -232,6 +241,11 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(next(parent for parent in [path, *path.parents] if parent.exists())).free
 
 
+def container_images() -> dict[str, str]:
+    """The image of every container, whether it runs or not, by its name."""
+    return {each["Names"][0].lstrip("/"): each["Image"] for each in ask_docker("/containers/json?all=1") or []}
+
+
 def docker(packages: dict[str, tuple[str, bool]], data_root: str | None) -> dict[str, Any]:
     version = (ask_docker("/version") or {}).get("Version")
     settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None)
@@ -246,6 +260,7 @@ def docker(packages: dict[str, tuple[str, bool]], data_root: str | None) -> dict
         "compose": any(Path(directory, COMPOSE_PLUGIN).exists() for directory in COMPOSE_DIRECTORIES),
         "data_root": data_root,
         "free_bytes": free_bytes(Path(data_root)),
+        "containers": container_images(),
         "daemon_json": settings,
     }
 
@@ -303,6 +318,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
+            "texts": {"type": "list", "elements": "path", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
             "data_root": {"type": "path"},
         },
@@ -324,6 +340,7 @@ def main() -> None:
         "docker": docker(packages, module.params["data_root"]),
         "nvidia": nvidia(packages),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
+        "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},
         "ports": by_port(module.params["ports"]),
     }
     module.exit_json(changed=False, ansible_facts={"endolab_host": facts})

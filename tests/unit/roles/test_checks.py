@@ -39,6 +39,7 @@ HOST: dict[str, Any] = {
         "compose": False,
         "data_root": "/var/lib/docker",
         "free_bytes": 100 * 2**30,
+        "containers": {},
         "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None},
     },
     "nvidia": {
@@ -55,6 +56,7 @@ HOST: dict[str, Any] = {
         "/srv/endolab/datasets/images": {"exists": True, "images": {"png": 24}},
         BUNDLE: NOT_THERE,
     },
+    "texts": {"/var/lib/endolab/cvat_version": ""},
     "ports": {str(port): [] for port in (80, 443, 8000, 8080, 8081, 8082, 8083)},
 }
 CREDENTIALS = {
@@ -276,6 +278,26 @@ def test_a_port_of_somebody_elses_container_is_refused() -> None:
     host = {**RUNNING, "ports": {port: [foreign] for port in HOST["ports"]}}
     assert refusals(host).count("the port is free") == 1
     assert refusals(host).count("the ports are free") == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "upgrading", "refused"),
+    [
+        ("", "2.73.0", False, False),
+        ("2.73.0", "2.73.0", False, False),
+        ("2.72.0", "2.73.0", False, True),
+        ("2.72.0", "2.73.0", True, False),
+        ("2.9.0", "2.73.0", True, False),
+        ("2.73.0", "2.72.0", False, True),
+        ("2.73.0", "2.72.0", True, True),
+    ],
+)
+def test_cvats_database_is_migrated_by_an_upgrade_alone_and_never_back(
+    there: str, wanted: str, upgrading: bool, refused: bool
+) -> None:
+    host = {**RUNNING, "texts": {"/var/lib/endolab/cvat_version": there}}
+    found = refusals(host, endolab_cvat_version=wanted, __upgrading=upgrading)
+    assert ("the database is of this version" in found) is refused
 
 
 def test_a_podman_or_kubernetes_host_is_refused() -> None:

@@ -33,7 +33,7 @@ def about(url: Address) -> Any:
     return {
         "name": "Computer Vision Annotation Tool",
         "description": ABOUT,
-        "version": "2.73.0",
+        "version": settings.VERSION,
         "logo_url": url("/static/logo.svg"),
         "subtitle": "Open Data Annotation Platform",
     }

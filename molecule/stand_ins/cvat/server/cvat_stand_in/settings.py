@@ -7,6 +7,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+# The version whose contract this is; images of another one say so.
+VERSION = os.environ.get("STAND_IN_VERSION", "2.73.0")
+
 HOME = Path(os.environ.get("CVAT_HOME", "/home/django"))
 DATA = HOME / "data"
 KEYS = HOME / "keys"

@@ -1,0 +1,193 @@
+"""The module set_aside: a lab's settings and containers as they are, to come back should their successors fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: set_aside
+short_description: Sets settings and containers aside, and brings them back
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Set aside, files lie in one archive, and containers are stopped under another name, C(NAME-set-aside).
+  - What is set aside stays as it is until it is brought back or given up, however often it is asked for; a run that was
+    broken off is ended by another one.
+options:
+  state:
+    description:
+      - C(present) sets aside, unless something is aside already.
+      - >-
+        C(restored) puts files and containers in the place of those that are there now; the containers are not started.
+        Where nothing is set aside, nothing is done.
+      - C(absent) gives up what was set aside.
+    type: str
+    choices: [present, restored, absent]
+    default: present
+  directory:
+    description: Where the files and the notes lie, for root alone.
+    type: path
+    required: true
+  files:
+    description: Absolute paths of files and directories, with wildcards; those that are not there are left out.
+    type: list
+    elements: str
+    default: []
+  containers:
+    description: Names of Docker's containers; those that are not there are left out.
+    type: list
+    elements: str
+    default: []
+  notes:
+    description: What somebody who brings it back must know. Notes that are there already stay as they are.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Says whether it would change something.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: What runs is set aside
+  endolab.active_learning.set_aside:
+    directory: /var/lib/endolab/upgrade
+    files: [/etc/endolab]
+    containers: [monailabel]
+    notes: {toolkit: 1.19.0-1}
+"""
+
+RETURN = r"""
+notes:
+  description: The notes beside what is set aside; empty where nothing is.
+  returned: always
+  type: dict
+"""
+
+ASIDE = "-set-aside"
+
+
+def run(*command: str) -> str:
+    """What a command prints. Raises RuntimeError with its last words where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(f"`{' '.join(command[:2])} …` failed: {words[-1]}")
+    return done.stdout
+
+
+class Place:
+    """What is set aside in a directory, and the containers beside it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.archive, self.noted = directory, directory / "files.tar", directory / "notes.json"
+
+    @property
+    def complete(self) -> bool:
+        """Whether something is set aside; the notes are written last and go first."""
+        return self.noted.exists()
+
+    def notes(self) -> dict[str, Any]:
+        return dict(json.loads(self.noted.read_text(encoding="utf-8"))) if self.complete else {}
+
+    def note(self, notes: dict[str, Any]) -> None:
+        partial = self.noted.with_suffix(".partial")
+        partial.write_text(json.dumps(notes) + "\n", encoding="utf-8")
+        partial.replace(self.noted)
+
+    def set_aside(self, files: list[str], containers: list[str]) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self.archive.with_suffix(".partial")
+        found = [str(path.relative_to("/")) for path in matches(files)]
+        run("tar", "--create", "--file", str(partial), "--directory", "/", "--files-from", "/dev/null", *found)
+        partial.replace(self.archive)
+        known = container_names()
+        for name in containers:
+            if name in known:
+                if name + ASIDE in known:  # of a run that nobody ended
+                    run("docker", "rm", "--force", name + ASIDE)
+                run("docker", "stop", name)
+                run("docker", "rename", name, name + ASIDE)
+
+    def restore(self, files: list[str], containers: list[str]) -> None:
+        known = container_names()
+        for name in containers:
+            if name in known and name + ASIDE in known:
+                run("docker", "rm", "--force", name)
+        for path in matches(files):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        run(
+            "tar",
+            "--extract",
+            "--file",
+            str(self.archive),
+            "--directory",
+            "/",
+            "--same-owner",
+            "--preserve-permissions",
+        )
+        for name in containers:
+            if name + ASIDE in known:
+                run("docker", "rename", name + ASIDE, name)
+
+    def give_up(self, containers: list[str]) -> None:
+        self.noted.unlink(missing_ok=True)
+        known = container_names()
+        for name in containers:
+            if name + ASIDE in known:
+                run("docker", "rm", "--force", name + ASIDE)
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+
+def matches(patterns: list[str]) -> list[Path]:
+    """What is there of the paths."""
+    return sorted(path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/")))
+
+
+def container_names() -> set[str]:
+    return set(run("docker", "ps", "--all", "--format", "{{.Names}}").split())
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"choices": ["present", "restored", "absent"], "default": "present"},
+            "directory": {"type": "path", "required": True},
+            "files": {"type": "list", "elements": "str", "default": []},
+            "containers": {"type": "list", "elements": "str", "default": []},
+            "notes": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    given, place = module.params, Place(Path(module.params["directory"]))
+    state, known = given["state"], place.notes()
+    notes = {**given["notes"], **known} if state == "present" else known
+    changed = {
+        "present": not place.complete or notes != known,
+        "restored": place.complete,
+        "absent": place.directory.exists(),
+    }[state]
+    if changed and not module.check_mode:
+        try:
+            if state == "present":
+                if not place.complete:
+                    place.set_aside(given["files"], given["containers"])
+                place.note(notes)
+            elif state == "restored":
+                place.restore(given["files"], given["containers"])
+            else:
+                place.give_up(given["containers"])
+        except (OSError, RuntimeError) as fault:
+            module.fail_json(msg=f"{fault}.", notes=known)
+    module.exit_json(changed=changed, notes=notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What upgrade.yml says that it would change, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.unit.roles.test_checks import CREDENTIALS, HOST, NOT_THERE, ROLES, ROOT, THERE, files_of, trusted
+
+NOTES = "/var/lib/endolab/upgrade/notes.json"
+IMAGES = {
+    "cvat-db-1": "postgres:15-alpine",
+    "cvat-redis-1": "redis:7.2.11-alpine",
+    "cvat-kvrocks-1": "apache/kvrocks:2.15.0",
+    "cvat-opa-1": "openpolicyagent/opa:1.12.2",
+    "cvat-server-1": "cvat/server:v2.73.0",
+    "cvat-ui-1": "cvat/ui:v2.73.0",
+    "cvat-worker_import-1": "cvat/server:v2.73.0",
+    "endolab-edge": "caddy:2.10.2",
+    "monailabel": "projectmonai/monailabel:latest",
+    "somebody": "else:1",
+}
+
+
+def seen(name: str, containers: dict[str, str], notes: bool = False, toolkit: str = "1.20.0-1", **more: Any) -> Any:
+    """A variable of upgrade.yml on a host with these containers."""
+    host = {
+        **HOST,
+        "docker": {**HOST["docker"], "containers": containers},
+        "nvidia": {**HOST["nvidia"], "toolkit_version": toolkit},
+        "paths": {**HOST["paths"], NOTES: THERE if notes else NOT_THERE},
+        "texts": {"/var/lib/endolab/cvat_version": containers.get("cvat-server-1", "").partition(":v")[2]},
+    }
+    variables: dict[str, Any] = {
+        "inventory_hostname": "gpu1",
+        "groups": {group: ["gpu1"] for group in ("cvat", "edge", "monailabel")},
+        "ansible_facts": {"endolab_host": host},
+        "backup_repository": "/mnt/backup",
+    }
+    for file in [*files_of(ROLES), ROOT / "playbooks/vars/upgrade.yml"]:
+        variables = {**yaml.safe_load(file.read_text(encoding="utf-8")), **variables}
+    return Templar(loader=DataLoader(), variables=trusted({**variables, **CREDENTIALS, **more})).template(
+        trusted(f"{{{{ {name} }}}}")
+    )
+
+
+def changing(**more: Any) -> list[str]:
+    found: list[str] = seen("__upgrade_changing", **more)
+    return found
+
+
+def refusals(**more: Any) -> list[str]:
+    return [check["name"] for check in seen("__upgrade_checks", **more) if not check["that"]]
+
+
+def test_nothing_is_said_of_what_stays() -> None:
+    assert changing(containers=IMAGES) == []
+
+
+def test_each_image_and_version_that_changes_is_named() -> None:
+    old = {name: image.replace("2.73.0", "2.72.0") for name, image in IMAGES.items()}
+    assert changing(containers=old, toolkit="1.19.0-1") == [
+        "CVAT",
+        "cvat-server-1",
+        "cvat-ui-1",
+        "NVIDIA container toolkit",
+    ]
+
+
+def test_what_is_not_there_yet_is_named() -> None:
+    assert changing(containers={key: image for key, image in IMAGES.items() if key != "endolab-edge"}) == [
+        "endolab-edge"
+    ]
+
+
+def test_a_host_without_a_gpu_has_no_toolkit() -> None:
+    assert changing(containers=IMAGES, toolkit="", monailabel_gpus="none") == []
+
+
+def test_what_is_set_aside_is_there() -> None:
+    assert seen("__upgrade_containers", IMAGES) == ["endolab-edge", "monailabel"]
+    without = {key: image for key, image in IMAGES.items() if key != "monailabel"}
+    assert seen("__upgrade_containers_there", without) == ["endolab-edge"]
+
+
+def test_a_lab_with_archives_is_upgraded() -> None:
+    assert refusals(containers=IMAGES) == []
+    assert refusals(containers=IMAGES, backup_repository="") == ["there is somewhere to put an archive"]
+
+
+def test_a_host_without_a_lab_is_refused_unless_an_upgrade_was_broken_off_there() -> None:
+    assert refusals(containers={"somebody": "else:1"}) == ["there is a lab to upgrade"]
+    assert refusals(containers={}, notes=True) == []
