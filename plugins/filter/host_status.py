@@ -78,6 +78,7 @@ _value:
     C(host); C(at); C(reachable); C(healthy), whether there are no C(problems), each with C(what), C(remedy) and, of the
     loop's own, C(since) and C(times); C(docker) with C(running), C(version), C(free_bytes) and C(data_root);
     C(services), the state of each by its name; C(archive), the last one, or null;
+    C(lock), with C(owner), C(machine), C(playbook) and C(since) of who changes the host now, or null;
     C(gpu) with C(wanted), C(driver) and C(gpus). Of a host with MONAI Label
     also C(frames); C(loop), what C(GET /loop) answers, or null; and C(silence), why there is no loop to see, or null.
   type: dict
@@ -120,6 +121,7 @@ def host_status(
     if answer and answer.get("date"):
         status["at"] = parsedate_to_datetime(answer["date"]).isoformat()
 
+    status["lock"] = host["lock"]
     docker, nvidia = host["docker"], host["nvidia"]
     status["docker"] = {key: docker[key] for key in ("running", "version", "free_bytes", "data_root")}
     found = {} if containers is None else {each["Names"][0].lstrip("/"): state(each["Status"]) for each in containers}

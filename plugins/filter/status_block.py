@@ -60,6 +60,9 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "  remedy", problem["remedy"]
     if not status["reachable"]:
         return
+    if lock := status["lock"]:
+        since = moment(lock["since"], at)
+        yield "lock", f"{lock['owner']}@{lock['machine']} is changing the host with {lock['playbook']} since {since}"
     if "loop" in status:
         yield from loop_rows(status, at)
     yield "services", services(status["services"])

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
@@ -108,6 +109,10 @@ ansible_facts:
           description: Whether the program restic is there.
           returned: always
           type: bool
+        lock:
+          description: C(owner), C(machine), C(playbook) and C(since) of the run that changes the host now, or null.
+          returned: always
+          type: dict
         firewalls:
           description: The firewall programs that are active, C(ufw) or C(firewalld).
           returned: always
@@ -224,6 +229,14 @@ def show_units() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+def lock(path: Path) -> dict[str, str] | None:
+    """Who changes the host now."""
+    found = read_lock(path)
+    if not found or not lives(found):
+        return None
+    return {field: found[field] for field in ("owner", "machine", "playbook", "since")}
+
+
 def addresses() -> list[str]:
     """The host's own addresses in its networks; those of Docker's bridges and pairs are the containers'."""
     shown = subprocess.run(ADDRESSES, capture_output=True, text=True, check=False).stdout
@@ -334,6 +347,7 @@ def main() -> None:
         "systemd": Path("/run/systemd/system").is_dir(),
         "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
         "restic": shutil.which("restic", path="/usr/local/bin:/usr/bin:/bin") is not None,
+        "lock": lock(Path(LOCK)),
         "firewalls": active_firewalls(),
         "units": units(show_units()),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),

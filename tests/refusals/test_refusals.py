@@ -90,6 +90,10 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "registry": [
         ({"endolab_registry": "registry:5000"}, "with a slash at its end, for example registry.example.org:5000/.")
     ],
+    "others at work": [
+        ({"endolab_lock_wait": -1}, "Write for how many seconds to wait for somebody else who changes a host"),
+        ({"endolab_lock_break": "perhaps"}, "Write true to take the hosts from a run that is known to be dead"),
+    ],
     "a port taken from MONAI Label": [({"monailabel_port": 3142}, "Port 3142 on endolab-bare is taken by python3")],
     "a port taken from the edge": [
         ({"edge_http_port": 3142}, "Port 3142 or 443 or 80 on endolab-bare is taken by python3")

@@ -10,6 +10,7 @@ from ansible_collections.endolab.active_learning.plugins.filter.status_block imp
 
 UUID = "GPU-00000000-0000-4000-8000-000000000000"
 HOST: dict[str, Any] = {
+    "lock": None,
     "docker": {
         "binary": "/usr/bin/dockerd",
         "running": True,
@@ -276,6 +277,15 @@ def test_archives_are_shown_and_missed(said: dict[str, Any], line: str, problems
     status = seen(archives=said)
     assert line in status_block(status)
     assert [each["what"] for each in status["problems"]] == problems
+
+
+def test_it_shows_who_changes_the_host() -> None:
+    since = "2026-11-25T11:50:00+00:00"
+    lock = {"owner": "ann", "machine": "desk", "playbook": "site.yml", "since": since}
+    status = seen(host={**HOST, "lock": lock})
+    assert status["healthy"]
+    line = f"lock        ann@desk is changing the host with site.yml since {since} (10 min ago)"
+    assert line in status_block(status).splitlines()
 
 
 def test_where_no_archives_are_made_none_are_shown() -> None:

@@ -30,7 +30,17 @@ def test_it_is_accepted(inventory: str, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yml"
     hosts.write_text("lab: {hosts: {gpu1: }}\n", encoding="utf-8")
     done = subprocess.run(
-        ["ansible-playbook", "playbooks/preflight.yml", "-i", inventory, "-i", hosts, "-e", json.dumps(settings)],
+        [
+            "ansible-playbook",
+            "playbooks/preflight.yml",
+            "--check",
+            "-i",
+            inventory,
+            "-i",
+            hosts,
+            "-e",
+            json.dumps(settings),
+        ],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)},
         capture_output=True,

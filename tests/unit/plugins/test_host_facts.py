@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import write_lock
 from ansible_collections.endolab.active_learning.plugins.modules import host_facts
 
 Run = Callable[..., dict[str, Any]]
@@ -124,6 +125,14 @@ def test_a_broken_daemon_json_is_seen() -> None:
     assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
     assert host_facts.daemon_json("[]")["error"] == "it is no object"
     assert host_facts.daemon_json(None)["exists"] is False
+
+
+def test_it_says_who_changes_the_host(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_facts, "LOCK", str(tmp_path / "lock.json"))
+    assert run(host_facts)["ansible_facts"]["endolab_host"]["lock"] is None
+    holder = {"owner": "ann", "machine": "desk", "playbook": "site.yml", "since": "2026-11-25T12:00:00+00:00"}
+    write_lock(tmp_path / "lock.json", {**holder, "token": "kernel/ns 12 345"})
+    assert run(host_facts)["ansible_facts"]["endolab_host"]["lock"] == holder
 
 
 def test_units_are_told_apart() -> None:
