@@ -20,7 +20,13 @@ from catalogue import CHECKOUT, STAND_INS
 from docker.errors import DockerException
 
 # What has to be on PATH, and the Debian package that brings it.
-TOOLS = {"dockerd": "docker.io", "docker": "docker-cli", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
+TOOLS = {
+    "dockerd": "docker.io",
+    "docker": "docker-cli",
+    "mmdebstrap": "mmdebstrap",
+    "restic": "restic",
+    "ssh": "openssh-client",
+}
 SYSTEMD = Path("/run/systemd/system")
 PLAYBOOK = STAND_INS / "engine.yml"
 PID_FILES = {
