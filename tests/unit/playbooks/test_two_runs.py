@@ -325,7 +325,8 @@ def test_who_changes_a_host_takes_its_lock_first(playbook: Path) -> None:
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], refused: list[str]) -> None:
     first, *_ = yaml.safe_load((ROOT / "playbooks/tasks/lock.yml").read_text(encoding="utf-8"))
-    templar = Templar(loader=DataLoader(), variables=settings)
+    defaults = yaml.safe_load((ROOT / "playbooks/group_vars/all/lock.yml").read_text(encoding="utf-8"))
+    templar = Templar(loader=DataLoader(), variables={**defaults, **settings})
     assert [each["name"] for each in trusted(first["loop"]) if not templar.template(each["that"])] == refused
 
 

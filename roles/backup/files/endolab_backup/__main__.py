@@ -20,8 +20,7 @@ from . import backup, journal, restic, restore
 from .fits import Found, check
 from .progress import STEPS, Progress, begin, follow, state
 from .repository import Repository
-from .restic import say
-from .settings import STATE, Fault, Settings
+from .settings import STATE, Fault, Settings, say
 
 
 @contextmanager

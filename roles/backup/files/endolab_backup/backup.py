@@ -69,10 +69,11 @@ def _archive(
     """Archives the lab as it is at one moment; once more where something was written in place meanwhile."""
     changed: list[str] = []
     last = next(reversed(repository.archives()), None)
+    before = Manifest.read(repository.read(last.id, str(MANIFEST))) if last and not emptied else None
     for _ in range(ATTEMPTS):
         manifest, known = _capture(settings, found, progress)
-        if last and not emptied:
-            _compare(Manifest.read(repository.read(last.id, str(MANIFEST))), last, manifest)
+        if last and before:
+            _compare(before, last, manifest)
         paths = [ARCHIVE, *(tree.path / trees.LINKED for tree in found)]
         summary = repository.backup(paths, moment(manifest.at), last, progress.part)
         changed = [name for tree in found for name in trees.changed(tree.path / trees.LINKED, tree.name, known)]

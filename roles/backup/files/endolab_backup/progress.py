@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .settings import STATE, Fault, read_json, run, write_json
+from .settings import STATE, Fault, read_json, run, say, write_json
 
 UNIT = "endolab-backup.service"
 PROGRESS = STATE / "progress.json"
@@ -31,7 +30,7 @@ class Progress:
 
     def step(self, name: str, what: str) -> None:
         """A step is done."""
-        print(what, file=sys.stderr, flush=True)
+        say(what)
         self.steps.append({"step": name, "what": what, "seconds": round(time.monotonic() - self.start, 1)})
         self._write(ended=False)
 

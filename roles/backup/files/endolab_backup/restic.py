@@ -6,13 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .settings import Fault, Settings
+from .settings import Fault, Settings, say
 
 PASSWORD = Path("/etc/endolab/backup/secrets/password")
 ENVIRONMENT = PASSWORD.with_name("environment.json")
@@ -42,10 +41,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "RESTIC_CACHE_DIR": str(CACHE),
         **json.loads(ENVIRONMENT.read_text(encoding="utf-8")),
     }
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 class Restic:

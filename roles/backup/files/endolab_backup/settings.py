@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,11 @@ def run(*command: str) -> str:
     if done.returncode:
         raise Fault(f"`{' '.join(command[:3])} …` failed: {last_words(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def say(line: str) -> None:
+    """Tells whoever looks, on standard error; standard output is for the result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def last_words(said: str) -> str:
