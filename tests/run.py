@@ -61,7 +61,7 @@ STAGES: list[list[dict[str, Part]]] = [
                 ["ansible-playbook", "site.yml", "-i", "lab", "--syntax-check"],
                 [sys.executable, "docs/tables.py", "--check"],
             ],
-            "unit": [[*PYTEST, "tests/unit"]],
+            "unit": [[*PYTEST, "--numprocesses=auto", "tests/unit"]],
         },
     ],
     [
@@ -83,11 +83,14 @@ STAGES: list[list[dict[str, Part]]] = [
     ],
 ]
 
-# The tests with pytest's marker "long", and more values for every public variable.
+# Tests of values that Hypothesis makes up.
+FUZZ = ["tests/unit/roles/test_fuzz.py", "tests/unit/monailabel/test_init_script.py"]
+
+# The tests with pytest's marker "long", and more values of every kind.
 LONG_STAGES: list[list[dict[str, Part]]] = [
     [
         {"stand-ins": STAND_INS},
-        {"fuzz": [[*PYTEST, "--hypothesis-profile=long", "tests/unit/roles/test_fuzz.py"]]},
+        {"fuzz": [[*PYTEST, "--numprocesses=auto", "--hypothesis-profile=long", *FUZZ]]},
     ],
     [
         {

@@ -133,7 +133,7 @@ def test_the_shipped_app_gets_the_credentials_themselves(container: Container) -
     }
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(username=anything, password=anything, prefix=anything)
 def test_any_credential_and_any_conf_value_survives(
     container: Container, username: str, password: str, prefix: str

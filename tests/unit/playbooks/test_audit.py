@@ -6,12 +6,12 @@ import json
 import re
 from typing import Any
 
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, files_of, trusted
+from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, of_file, trusted, variables_of
 
+AUDIT = ROOT / "playbooks/vars/audit.yml"
 RUNS = {"enabled": True, "active": True}
 UNITS = {"endolab-firewall.service": RUNS, "endolab-backup.timer": RUNS}
 ANSWERS = [{"status": 200}, {"status": 200, "strict_transport_security": "max-age=1"}, {"status": 403}, {"status": 401}]
@@ -148,19 +148,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def templar(**settings: Any) -> Templar:
+    """What audit.yml knows of a host that is good but for this."""
+    variables = trusted({**variables_of(ROLES), **of_file(AUDIT), **CREDENTIALS, **GOOD, **settings})
+    return Templar(loader=DataLoader(), variables=variables)
+
+
 def found(**settings: Any) -> dict[str, str]:
-    variables: dict[str, Any] = {}
-    for file in [*files_of(ROLES), ROOT / "playbooks/vars/audit.yml"]:
-        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
-    variables = trusted({**variables, **CREDENTIALS, **GOOD, **settings})
-    templar = Templar(loader=DataLoader(), variables=variables)
-    for check in templar.template(variables["__audit_checks"]):
-        assert isinstance(check["that"], bool), check
-    assert isinstance(templar.template(variables["__audit_text"]), str)
-    return dict(templar.template(variables["__audit_findings"]))
+    return dict(templar(**settings).template(trusted("{{ __audit_findings }}")))
 
 
 def test_nothing_is_found_on_a_good_host() -> None:
+    good = templar()
+    assert isinstance(good.template(trusted("{{ __audit_text }}")), str)
+    for check in good.template(trusted("{{ __audit_checks }}")):
+        assert isinstance(check["that"], bool), check
     assert found() == {}
 
 
@@ -170,6 +172,7 @@ def test_every_check_finds_what_it_is_for() -> None:
         assert list(findings) == [name]
         assert word in findings[name]
         assert "\n" not in findings[name]
+    assert isinstance(templar(**BAD["tls"][0]).template(trusted("{{ __audit_text }}")), str)
     without = found(firewall_enabled=False)
     assert "rpcbind on port 111" in without["listeners"]
     stopped = {**HOST, "units": {**UNITS, "endolab-backup.timer": {"enabled": True, "active": False}}}
@@ -192,5 +195,5 @@ def test_nothing_is_found_where_nothing_is_told_apart() -> None:
 def test_its_document_lists_every_finding() -> None:
     listed = re.findall(r"^\| `([a-z-]+)` \| ", (ROOT / "docs/audit.md").read_text(encoding="utf-8"), re.M)
     assert listed == list(BAD)
-    table = json.dumps(yaml.safe_load((ROOT / "playbooks/vars/audit.yml").read_text(encoding="utf-8")))
+    table = json.dumps(of_file(AUDIT))
     assert sorted(listed) == sorted(re.findall(r'"id": "([a-z-]+)"', table))

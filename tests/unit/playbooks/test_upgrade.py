@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from tests.unit.roles.test_checks import CREDENTIALS, HOST, NOT_THERE, ROLES, ROOT, THERE, files_of, trusted
+from tests.unit.roles.test_checks import (
+    CREDENTIALS,
+    HOST,
+    NOT_THERE,
+    ROLES,
+    ROOT,
+    THERE,
+    of_file,
+    trusted,
+    variables_of,
+)
 
+UPGRADE = ROOT / "playbooks/vars/upgrade.yml"
 NOTES = "/var/lib/endolab/upgrade/notes.json"
 IMAGES = {
     "cvat-db-1": "postgres:15-alpine",
@@ -40,11 +50,8 @@ def seen(name: str, containers: dict[str, str], notes: bool = False, toolkit: st
         "ansible_facts": {"endolab_host": host},
         "backup_repository": "/mnt/backup",
     }
-    for file in [*files_of(ROLES), ROOT / "playbooks/vars/upgrade.yml"]:
-        variables = {**yaml.safe_load(file.read_text(encoding="utf-8")), **variables}
-    return Templar(loader=DataLoader(), variables=trusted({**variables, **CREDENTIALS, **more})).template(
-        trusted(f"{{{{ {name} }}}}")
-    )
+    variables = {**variables_of(ROLES), **of_file(UPGRADE), **variables, **CREDENTIALS, **more}
+    return Templar(loader=DataLoader(), variables=trusted(variables)).template(trusted(f"{{{{ {name} }}}}"))
 
 
 def changing(**more: Any) -> list[str]:

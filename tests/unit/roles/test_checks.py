@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,19 @@ DEPLOYED = {
 }
 
 
-def files_of(roles: list[str]) -> list[Path]:
-    """The files that give these roles their variables."""
-    return [
+@functools.cache
+def of_file(path: Path) -> dict[str, Any]:
+    """The variables of a file, read once; nobody may change them."""
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def variables_of(roles: list[str]) -> dict[str, Any]:
+    """The variables that files give these roles."""
+    files = [
         *(ROOT / "playbooks/group_vars/all").glob("*.yml"),
         *(ROOT / "roles" / role / part / "main.yml" for role in roles for part in ("defaults", "vars")),
     ]
+    return {name: value for file in files for name, value in of_file(file).items()}
 
 
 def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: Any) -> list[str]:
@@ -120,9 +128,7 @@ def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: 
         "ansible_facts": {"endolab_host": host},
         "__backup_settings": "{{ __backup_host_settings }}",
     }
-    for file in files_of(ROLES):
-        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
-    variables = trusted({**variables, **CREDENTIALS, **settings})
+    variables = trusted({**variables, **variables_of(ROLES), **CREDENTIALS, **settings})
     templar = Templar(loader=DataLoader(), variables=variables)
     found = []
     for table in tables or [f"__{role}_checks" for role in ROLES]:
@@ -210,7 +216,7 @@ def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, 
 )
 def test_archives_that_could_not_be_made_are_refused(settings: dict[str, Any], refused: str) -> None:
     right = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
-    assert refusals(HOST, **{**right, **settings}) == [refused]
+    assert refusals(HOST, ["__backup_checks"], **{**right, **settings}) == [refused]
 
 
 def test_an_archive_comes_from_a_repository() -> None:
@@ -220,7 +226,7 @@ def test_an_archive_comes_from_a_repository() -> None:
 @pytest.mark.parametrize("name", ["latest", "0123abcd", "2026-11-27T02:30:00", "2026-11-27 02:30", ""])
 def test_an_archive_is_named_by_its_id_or_a_time(name: str) -> None:
     right: dict[str, Any] = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
-    assert refusals(HOST, **right, restore_from=name) == []
+    assert refusals(HOST, ["__backup_checks"], **right, restore_from=name) == []
 
 
 def test_a_step_that_failed_leaves_the_word_to_its_fault() -> None:
@@ -250,9 +256,8 @@ def test_labels_come_back_with_the_database_of_their_night(cvats: str | None, ow
         return {"skipped": True} if at is None else {"stdout": json.dumps({"at": f"{at}+00:00"})}
 
     variables = {"groups": {"cvat": ["front"]}, "hostvars": {"front": {"__backup_checked": checked(cvats)}}}
-    for file in files_of(["backup"]):
-        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
-    templar = Templar(loader=DataLoader(), variables=trusted({**variables, "__backup_checked": checked(own)}))
+    variables |= {**variables_of(["backup"]), "__backup_checked": checked(own)}
+    templar = Templar(loader=DataLoader(), variables=trusted(variables))
     assert templar.template(trust_as_template("{{ __backup_belong_together }}")) is together
 
 
@@ -263,13 +268,14 @@ def test_labels_come_back_with_the_database_of_their_night(cvats: str | None, ow
 )  # fmt: skip
 def test_unknown_systems_are_refused(system: str, version: str, refused: bool) -> None:
     host = {**HOST, "os": {**HOST["os"], "id": system, "version_id": version}}
-    assert ("the operating system is supported" in refusals(host)) is refused
+    assert ("the operating system is supported" in refusals(host, ["__docker_engine_checks"])) is refused
 
 
 @pytest.mark.parametrize("password", [12345678, None, ""])
 @pytest.mark.parametrize("name", [name for name in CREDENTIALS if name.endswith("password")])
 def test_a_password_that_is_no_text_is_refused(name: str, password: Any) -> None:
-    found = refusals(HOST, **{name: password, "cvat_analytics": True})
+    tables = [f"__{role}_checks" for role in ("backup", "cvat", "monailabel")]
+    found = refusals(HOST, tables, **{name: password, "cvat_analytics": True})
     assert {"every password is a text", "no password is empty"} & set(found)
 
 
@@ -296,7 +302,7 @@ def test_cvats_database_is_migrated_by_an_upgrade_alone_and_never_back(
     there: str, wanted: str, upgrading: bool, refused: bool
 ) -> None:
     host = {**RUNNING, "texts": {"/var/lib/endolab/cvat_version": there}}
-    found = refusals(host, endolab_cvat_version=wanted, __upgrading=upgrading)
+    found = refusals(host, ["__cvat_checks"], endolab_cvat_version=wanted, __upgrading=upgrading)
     assert ("the database is of this version" in found) is refused
 
 

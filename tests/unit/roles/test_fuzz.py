@@ -20,7 +20,7 @@ from ansible_collections.endolab.active_learning.plugins.test.image_name import 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, files_of, trusted
+from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, trusted, variables_of
 
 OPTIONS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
@@ -96,9 +96,7 @@ def base() -> dict[str, Any]:
         "ansible_facts": {"endolab_host": HOST},
         "__cvat_secrets_written": {"written": {f"/secrets/{name}/x": "1" for name in SECRETS}},
     }
-    for file in files_of(ROLES):
-        variables.update(yaml.safe_load(file.read_text(encoding="utf-8")))
-    return dict(trusted({**variables, **CREDENTIALS}))
+    return dict(trusted({**variables, **variables_of(ROLES), **CREDENTIALS}))
 
 
 SECRETS = ["backend", "postgres", "redis", "kvrocks", "clickhouse", "vector", "grafana"]
