@@ -158,6 +158,7 @@ def first(paths: list[str], units: dict[str, Any]) -> dict[str, Any]:
         "docker": docker(),
         "groups": sorted(group.gr_name for group in grp.getgrall()),
         "network": network(),
+        "watched": paths,
         "paths": {str(path): f"{path.stat().st_mode & 0o7777:04o}" for path in there},
         "filled": sorted(str(path) for path in there if path.is_dir() and any(path.iterdir())),
     }

@@ -47,6 +47,7 @@ def test_a_host_is_written_down_once(run: Run, tmp_path: Path, printed: dict[str
     assert (record["docker"], record["dockerd"]) == (None, False)
     assert record["network"]["iptables"] == {"filter": {"FORWARD": "DROP", "THEIRS": "-"}}
     assert (record["paths"], record["filled"]) == ({str(tmp_path): "0700"}, [str(tmp_path)])
+    assert record["watched"] == ["/nowhere", str(tmp_path)]
     assert (tmp_path / "found/daemon.json").read_text() == settings.read_text()
     assert (tmp_path / "found/daemon.json").stat().st_mode & 0o777 == 0o640
 
