@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
 module: daemon_json
@@ -19,6 +20,7 @@ author: Endolab (@endolab)
 description:
   - Merges settings into what is there and lets C(dockerd) validate the result before it is written.
   - A file that already says the same is not touched, whatever its layout.
+  - Takes them out again, and nothing that somebody has changed or added since.
 options:
   path:
     description: The file.
@@ -35,6 +37,16 @@ options:
     type: list
     elements: dict
     default: []
+  state:
+    description: >-
+      C(present) merges the settings. C(absent) puts back what O(original) says instead of each that the file still
+      has as O(settings) and O(defaults) say it.
+    type: str
+    choices: [present, absent]
+    default: present
+  original:
+    description: The file as it was before; with C(absent), and not there where there was none.
+    type: path
 attributes:
   check_mode:
     description: Says what would change.
@@ -73,6 +85,29 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def unmerge(now: dict[str, Any], new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """`now` without what merging `new` into `old` has changed; what is otherwise now stays."""
+    left = dict(now)
+    for key in new.keys() & now.keys():
+        value, before = now[key], old.get(key)
+        if isinstance(value, dict) and isinstance(new[key], dict):
+            value = unmerge(value, new[key], before if isinstance(before, dict) else {})
+            ours = not value and not isinstance(before, dict)
+        elif isinstance(value, list) and isinstance(new[key], list):
+            kept = before if isinstance(before, list) else []
+            value = [item for item in value if item not in new[key] or item in kept]
+            ours = not value and not isinstance(before, list)
+        else:
+            ours = value == new[key]
+        if not ours:
+            left[key] = value
+        elif key in old:
+            left[key] = before
+        else:
+            del left[key]
+    return left
+
+
 def parse(path: str, text: str) -> dict[str, Any]:
     """The file's settings; a ValueError that says how to mend it where it has none."""
     try:
@@ -82,6 +117,11 @@ def parse(path: str, text: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds no JSON object. Mend or remove it, then run this again.")
     return settings
+
+
+def text_of(settings: dict[str, Any]) -> str:
+    """The settings as the file has them."""
+    return json.dumps(settings, indent=2, sort_keys=True) + "\n"
 
 
 def write(module: AnsibleModule, path: Path, text: str) -> None:
@@ -103,29 +143,57 @@ def write(module: AnsibleModule, path: Path, text: str) -> None:
     module.atomic_move(name, str(path), keep_dest_attrs=path.exists())
 
 
+def wanted_with(module: AnsibleModule, old: dict[str, Any]) -> dict[str, Any]:
+    """What the file shall say with the settings."""
+    wanted = merge(old, module.params["settings"])
+    for group in module.params["defaults"]:
+        if not group.keys() & wanted.keys():
+            wanted = {**wanted, **group}
+    return wanted
+
+
+def wanted_without(module: AnsibleModule, now: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
+    """What the file shall say without them."""
+    wanted = unmerge(now, module.params["settings"], original)
+    for group in module.params["defaults"]:
+        if all(now.get(key) == value and key not in original for key, value in group.items()):
+            wanted = {key: value for key, value in wanted.items() if key not in group}
+    return wanted
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "settings": {"type": "dict", "default": {}},
             "defaults": {"type": "list", "elements": "dict", "default": []},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "original": {"type": "path"},
         },
+        required_if=[("state", "absent", ["original"])],
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
     before = path.read_text(encoding="utf-8") if path.exists() else ""
+    original = Path(module.params["original"] or "/nonexistent")
     try:
         old = parse(str(path), before)
+        first = parse(str(original), read(original))
     except ValueError as fault:
         module.fail_json(msg=str(fault))
-    wanted = merge(old, module.params["settings"])
-    for group in module.params["defaults"]:
-        if not group.keys() & wanted.keys():
-            wanted = {**wanted, **group}
-    after = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
-    changed = wanted != old or not path.exists()
+    if module.params["state"] == "present":
+        wanted = wanted_with(module, old)
+        after, changed = text_of(wanted), wanted != old or not path.exists()
+    else:
+        wanted = wanted_without(module, old, first)
+        # What says the same as before gets its layout back, too.
+        after = (read(original) if wanted == first else text_of(wanted)) if wanted or original.exists() else ""
+        changed = path.exists() and wanted != old
     if changed and not module.check_mode:
-        write(module, path, after)
+        if after or original.exists():
+            write(module, path, after)
+        else:
+            path.unlink()
     diff = {
         "before": before,
         "after": after if changed else before,

@@ -17,6 +17,9 @@ Play = Callable[..., subprocess.CompletedProcess[str]]
 FRAMES = "/srv/endolab/datasets/images"
 APPS = "/srv/endolab/apps"
 
+# Those that a role installs; Docker's were there before.
+PACKAGES = ["docker.io", "docker-compose", "python3-requests", "nftables", "restic"]
+
 
 def changes(done: subprocess.CompletedProcess[str]) -> int:
     """How many tasks have, or would have, changed something."""
@@ -57,6 +60,14 @@ def test_the_services_go_and_the_data_stay(
     assert host.file(f"{FRAMES}/datastore_v2.json").content_string == scores
 
 
+def test_a_stopped_engine_is_refused_because_its_containers_would_come_back(play: Play, host: Host) -> None:
+    host.check_output("systemctl stop docker.socket docker.service")
+    done = play("playbooks/teardown.yml")
+    assert done.returncode != 0
+    assert "Start it with `systemctl start docker`, then run this again." in re.sub(r"\s+", " ", done.stdout)
+    host.check_output("systemctl start docker.socket docker.service")
+
+
 def test_the_data_go_when_told_and_the_frames_stay(play: Play, engine: docker.DockerClient, host: Host) -> None:
     frames = {name for name in host.file(FRAMES).listdir() if name.endswith(".png")}
     assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) > 0
@@ -67,8 +78,10 @@ def test_the_data_go_when_told_and_the_frames_stay(play: Play, engine: docker.Do
     assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) == 0
 
 
-def test_a_stopped_engine_is_refused_because_its_containers_would_come_back(play: Play, host: Host) -> None:
-    host.check_output("systemctl stop docker.socket docker.service")
-    done = play("playbooks/teardown.yml")
-    assert done.returncode != 0
-    assert "Start it with `systemctl start docker`, then run this again." in re.sub(r"\s+", " ", done.stdout)
+def test_the_docker_that_was_there_has_its_own_settings(engine: docker.DockerClient, host: Host) -> None:
+    assert host.file("/etc/docker/daemon.json").content_string == '{"max-concurrent-downloads": 4}'
+    assert host.service("docker.service").is_running
+    assert engine.info()["LiveRestoreEnabled"] is False
+    assert not engine.images.list()
+    assert {name for name in PACKAGES if host.package(name).is_installed} == {"docker.io", "docker-compose"}
+    assert not host.file("/var/lib/endolab").exists

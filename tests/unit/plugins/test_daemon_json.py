@@ -82,3 +82,54 @@ def test_what_dockerd_refuses_is_not_written(run: Run, tmp_path: Path, monkeypat
     assert "dockerd refuses the settings" in result["msg"]
     assert "unknown key" in result["msg"]
     assert not (tmp_path / "daemon.json").exists()
+
+
+@given(old=objects, new=objects)
+def test_taking_out_what_was_merged_gives_what_was_there(old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert daemon_json.unmerge(daemon_json.merge(old, new), new, old) == old
+
+
+SETTINGS = {"features": {"cdi": True}, "dns": ["10.0.0.2"], "live-restore": True}
+LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "20m"}}
+
+
+def test_the_file_gets_its_own_layout_back(run: Run, tmp_path: Path) -> None:
+    file, original = tmp_path / "daemon.json", tmp_path / "original.json"
+    original.write_text('{"dns":   ["10.0.0.1"]}')
+    file.write_text(original.read_text())
+    run(daemon_json, path=str(file), settings=SETTINGS, defaults=[LOGS])
+    options = {
+        "path": str(file),
+        "settings": SETTINGS,
+        "defaults": [LOGS],
+        "original": str(original),
+        "state": "absent",
+    }
+    assert run(daemon_json, check=True, **options)["changed"] is True
+    assert run(daemon_json, **options)["diff"]["after"] == original.read_text()
+    assert file.read_text() == original.read_text()
+    assert run(daemon_json, **options)["changed"] is False
+
+
+def test_what_somebody_has_changed_or_added_since_stays(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    run(daemon_json, path=str(file), settings=SETTINGS, defaults=[LOGS])
+    changed = {**json.loads(file.read_text()), "live-restore": False, "debug": True, "log-opts": {"max-size": "1g"}}
+    file.write_text(json.dumps(changed))
+    options = {"settings": SETTINGS, "defaults": [LOGS], "original": str(tmp_path / "none"), "state": "absent"}
+    assert run(daemon_json, path=str(file), **options)["changed"] is True
+    assert json.loads(file.read_text()) == {
+        "live-restore": False,
+        "debug": True,
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "1g"},
+    }
+
+
+def test_a_file_that_was_not_there_goes(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    run(daemon_json, path=str(file), settings=SETTINGS, defaults=[LOGS])
+    options = {"settings": SETTINGS, "defaults": [LOGS], "original": str(tmp_path / "none"), "state": "absent"}
+    assert run(daemon_json, path=str(file), **options)["changed"] is True
+    assert not file.exists()
+    assert run(daemon_json, path=str(file), **options)["changed"] is False
