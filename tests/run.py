@@ -45,9 +45,8 @@ CLEAN_UP: Part = [
     [sys.executable, "molecule/stand_ins/engine.py", "--stop"],
 ]
 
-# Lanes of a stage run side by side, because most parts leave a core idle; the parts of a lane one after the other. The
-# loop has the machine to itself: its tests measure time. Refusals come late in their lane, when the registry holds the
-# images.
+# Lanes of a stage run side by side, because most parts leave a core idle; the parts of a lane one after the other.
+# Refusals come late in their lane, when the registry holds the images.
 STAGES: list[list[dict[str, Part]]] = [
     [
         {"stand-ins": STAND_INS},
@@ -73,14 +72,14 @@ STAGES: list[list[dict[str, Part]]] = [
         },
     ],
     [
+        {"loop": [["molecule", "test", "--scenario-name", "loop"]]},
         {
-            "loop": [["molecule", "test", "--scenario-name", "loop"]],
             "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
             "secure": [["molecule", "test", "--scenario-name", "secure"]],
             "spread": [["molecule", "test", "--scenario-name", "spread"]],
-            "clean-up": CLEAN_UP,
         },
     ],
+    [{"clean-up": CLEAN_UP}],
 ]
 
 # Tests of values that Hypothesis makes up.

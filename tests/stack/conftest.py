@@ -46,16 +46,15 @@ def variables(inventory: str) -> dict[str, Any]:
     return dict(json.loads(shown[shown.index("{") :])["hostvars[inventory_hostname]"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def host_container(variables: dict[str, Any]) -> Container:
-    """The container that stands in for the host."""
+    """The container that stands in for the host; another one after the host was reinstalled."""
     return docker.from_env().containers.get(variables["inventory_hostname"])
 
 
 @pytest.fixture
 def engine(host_container: Container) -> Iterator[docker.DockerClient]:
     """The Docker engine inside the host, over its own socket."""
-    host_container.reload()
     client = docker.DockerClient(base_url=f"unix:///proc/{host_container.attrs['State']['Pid']}/root/run/docker.sock")
     yield client
     client.close()
