@@ -93,7 +93,10 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
     ],
     [
         {
-            "secure": [["env", "PYTEST_ADDOPTS=-m long", "molecule", "test", "--scenario-name", "secure"]],
+            **{
+                part: [["env", "PYTEST_ADDOPTS=-m long", "molecule", "test", "--scenario-name", scenario]]
+                for part, scenario in (("stack", "default"), ("secure", "secure"), ("spread", "spread"))
+            },
             "clean-up": CLEAN_UP,
         }
     ],

@@ -166,6 +166,7 @@ def test_it_goes_round_and_leaves_nothing(
     assert look().differences(before) == set()
 
 
+@pytest.mark.long
 def test_an_interrupted_playbook_changes_nothing_about_that(
     play: Play,
     look: Callable[[], World],

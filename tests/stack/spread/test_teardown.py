@@ -14,6 +14,8 @@ from testinfra.host import Host
 
 from tests.stack.conftest import PLAIN, ROOT
 
+pytestmark = pytest.mark.long
+
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 HOSTS = ["endolab-front", "endolab-model"]
