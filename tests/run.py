@@ -85,7 +85,10 @@ STAGES: list[list[dict[str, Part]]] = [
 # Tests of values that Hypothesis makes up.
 FUZZ = ["tests/unit/roles/test_fuzz.py", "tests/unit/monailabel/test_init_script.py"]
 
-# The tests with pytest's marker "long", and more values of every kind.
+# The parts whose scenarios hold tests with pytest's marker "long".
+LONG_SCENARIOS = {"stack": "default", "loop": "loop", "secure": "secure", "spread": "spread"}
+
+# These, and more values of every kind.
 LONG_STAGES: list[list[dict[str, Part]]] = [
     [
         {"stand-ins": STAND_INS},
@@ -95,7 +98,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
         {
             **{
                 part: [["env", "PYTEST_ADDOPTS=-m long", "molecule", "test", "--scenario-name", scenario]]
-                for part, scenario in (("stack", "default"), ("secure", "secure"), ("spread", "spread"))
+                for part, scenario in LONG_SCENARIOS.items()
             },
             "clean-up": CLEAN_UP,
         }

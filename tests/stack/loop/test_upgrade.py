@@ -1,4 +1,4 @@
-"""CVAT becomes a newer one, and stays what it was where that fails; these tests come after those of the restore."""
+"""CVAT becomes a newer one, and stays what it was where that fails; on a new lab, or after the tests of the restore."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from testinfra.host import Host
 from tests.stack.common import SERVICES, healthy
 from tests.stack.loop.archive import known_to_cvat, sums
 from tests.stack.loop.lab import Lab
+
+pytestmark = pytest.mark.long
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,6 +31,11 @@ def version(host: Host) -> str:
 def known(lab: Lab, host: Host) -> tuple[dict[str, Any], dict[str, str]]:
     """All that the lab holds."""
     return known_to_cvat(lab.annotator().client), sums(host)
+
+
+def rests(loop: dict[str, Any]) -> bool:
+    """Whether people are waited for."""
+    return bool(loop["phase"] in ("annotating", "waiting for frames") and not loop["error"])
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -71,6 +78,7 @@ def upgraded(play: Play) -> str:
 def test_an_upgrade_migrates_and_keeps_everything(
     play: Play, lab: Lab, host: Host, engine: docker.DockerClient, request: pytest.FixtureRequest
 ) -> None:
+    lab.wait(300, "nothing is under way", rests)
     in_cvat, files = known(lab, host)
     request.getfixturevalue("upgraded")
     assert version(host) == "2.73.0"
@@ -86,13 +94,15 @@ def test_an_upgrade_migrates_and_keeps_everything(
 
 
 def test_the_loop_goes_on_with_the_new_version(upgraded: str, lab: Lab) -> None:
-    """The task that was open before it holds the last frames."""
+    """The task that was open before is answered; where it held the last frames, no other comes."""
+    before = lab.loop()
     lab.answer()
 
-    def is_through(loop: dict[str, Any]) -> bool:
-        return bool(loop["phase"] == "waiting for frames" and loop["frames"]["labelled"] == 49 and not loop["error"])
+    def goes_on(loop: dict[str, Any]) -> bool:
+        return rests(loop) and bool(loop["frames"]["labelled"] > before["frames"]["labelled"])
 
-    lab.wait(300, "the last labels are taken and trained on", is_through)
+    after = lab.wait(300, "its labels are taken and trained on", goes_on)
+    assert after["training"][0]["iteration"] == before["iteration"]
 
 
 def test_a_second_run_changes_nothing(upgraded: str, play: Play) -> None:
