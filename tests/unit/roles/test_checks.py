@@ -216,7 +216,7 @@ def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, 
 )
 def test_archives_that_could_not_be_made_are_refused(settings: dict[str, Any], refused: str) -> None:
     right = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
-    assert refusals(HOST, ["__backup_checks"], **{**right, **settings}) == [refused]
+    assert refusals(HOST, **{**right, **settings}) == [refused]
 
 
 def test_an_archive_comes_from_a_repository() -> None:
@@ -226,7 +226,7 @@ def test_an_archive_comes_from_a_repository() -> None:
 @pytest.mark.parametrize("name", ["latest", "0123abcd", "2026-11-27T02:30:00", "2026-11-27 02:30", ""])
 def test_an_archive_is_named_by_its_id_or_a_time(name: str) -> None:
     right: dict[str, Any] = {"backup_repository": "/mnt/backup", "backup_password": "any password"}
-    assert refusals(HOST, ["__backup_checks"], **right, restore_from=name) == []
+    assert refusals(HOST, **right, restore_from=name) == []
 
 
 def test_a_step_that_failed_leaves_the_word_to_its_fault() -> None:
@@ -268,14 +268,13 @@ def test_labels_come_back_with_the_database_of_their_night(cvats: str | None, ow
 )  # fmt: skip
 def test_unknown_systems_are_refused(system: str, version: str, refused: bool) -> None:
     host = {**HOST, "os": {**HOST["os"], "id": system, "version_id": version}}
-    assert ("the operating system is supported" in refusals(host, ["__docker_engine_checks"])) is refused
+    assert ("the operating system is supported" in refusals(host)) is refused
 
 
 @pytest.mark.parametrize("password", [12345678, None, ""])
 @pytest.mark.parametrize("name", [name for name in CREDENTIALS if name.endswith("password")])
 def test_a_password_that_is_no_text_is_refused(name: str, password: Any) -> None:
-    tables = [f"__{role}_checks" for role in ("backup", "cvat", "monailabel")]
-    found = refusals(HOST, tables, **{name: password, "cvat_analytics": True})
+    found = refusals(HOST, **{name: password, "cvat_analytics": True})
     assert {"every password is a text", "no password is empty"} & set(found)
 
 
@@ -302,7 +301,7 @@ def test_cvats_database_is_migrated_by_an_upgrade_alone_and_never_back(
     there: str, wanted: str, upgrading: bool, refused: bool
 ) -> None:
     host = {**RUNNING, "texts": {"/var/lib/endolab/cvat_version": there}}
-    found = refusals(host, ["__cvat_checks"], endolab_cvat_version=wanted, __upgrading=upgrading)
+    found = refusals(host, endolab_cvat_version=wanted, __upgrading=upgrading)
     assert ("the database is of this version" in found) is refused
 
 
