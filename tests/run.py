@@ -28,6 +28,12 @@ PYTEST = [sys.executable, "-m", "pytest", "-q"]
 
 Part = list[list[str]]  # its commands
 
+
+def scenario(name: str, *before: str) -> Part:
+    """One of Molecule's, behind the words `before`."""
+    return [[*before, "molecule", "test", "--scenario-name", name]]
+
+
 # Every scenario's simulated hosts.
 HOSTS = [word for path in sorted(ROOT.glob("molecule/*/inventory")) for word in ("-i", str(path.relative_to(ROOT)))]
 DOWN = ["ansible-playbook", "molecule/stand_ins/down.yml", *HOSTS]
@@ -64,19 +70,19 @@ STAGES: list[list[dict[str, Part]]] = [
         },
     ],
     [
-        {"stack": [["molecule", "test", "--scenario-name", "default"]]},
+        {"stack": scenario("default")},
         {
             "contract": [[*PYTEST, "tests/stand_ins"]],
             "app": [[*PYTEST, "tests/app"]],
-            "refusals": [["molecule", "test", "--scenario-name", "refusals"]],
+            "refusals": scenario("refusals"),
         },
     ],
     [
-        {"loop": [["molecule", "test", "--scenario-name", "loop"]]},
+        {"loop": scenario("loop")},
         {
-            "cpu": [["molecule", "test", "--scenario-name", "cpu"]],
-            "secure": [["molecule", "test", "--scenario-name", "secure"]],
-            "spread": [["molecule", "test", "--scenario-name", "spread"]],
+            "cpu": scenario("cpu"),
+            "secure": scenario("secure"),
+            "spread": scenario("spread"),
         },
     ],
     [{"clean-up": CLEAN_UP}],
@@ -96,10 +102,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
     ],
     [
         {
-            **{
-                part: [["env", "PYTEST_ADDOPTS=-m long", "molecule", "test", "--scenario-name", scenario]]
-                for part, scenario in LONG_SCENARIOS.items()
-            },
+            **{part: scenario(name, "env", "PYTEST_ADDOPTS=-m long") for part, name in LONG_SCENARIOS.items()},
             "clean-up": CLEAN_UP,
         }
     ],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
@@ -52,16 +52,14 @@ traces:
 """
 
 DOCKERS = re.compile(r"docker0|br-[0-9a-f]{12}")
-PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 SYSCTL_DIRECTORIES = ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"]
 
 
-def without_docker(saved: str, found: dict[str, dict[str, str]]) -> str:
+def without_docker(text: str, found: dict[str, dict[str, str]]) -> str:
     """The lines for iptables-restore that take away what is Docker's of what iptables-save prints, if there is any."""
     lines: list[str] = []
-    for block in re.findall(r"^\*\S+$.*?^COMMIT$", saved, re.M | re.S):
-        table = block.splitlines()[0][1:]
+    for table, block in tables(text).items():
         policies = dict(re.findall(r"^:(\S+) ([A-Z]+) ", block, re.M))
         before = found.get(table, {})
         chains = [each for each in re.findall(r"^:(DOCKER\S*) -", block, re.M) if each not in before]
@@ -105,11 +103,6 @@ class Traces:
         if not self.module.check_mode:
             self.module.run_command(list(command), data=stdin, check_rc=True)
 
-    def saved(self, program: str) -> str:
-        """What iptables-save prints, or nothing where there is none."""
-        command = shutil.which(f"{program}-save", path=PATH)
-        return subprocess.run([command], capture_output=True, text=True, check=False).stdout if command else ""
-
     def mounts(self) -> None:
         """The last one first, as one may lie in another."""
         below = tuple(f"{directory}/" for directory in self.module.params["directories"])
@@ -123,14 +116,13 @@ class Traces:
                 self.take(link, "ip", "link", "delete", link)
 
     def rules(self, program: str) -> None:
-        if lines := without_docker(self.saved(program), self.found[program]):
+        if lines := without_docker(saved(program), self.found[program]):
             self.take(f"the rules of {program}", f"{program}-restore", "--noflush", stdin=lines)
 
     def tables(self, program: str) -> None:
         """An empty table does nothing, but was not there."""
-        nft = shutil.which("nft", path=PATH)
-        for block in re.findall(r"^\*\S+$.*?^COMMIT$", self.saved(program), re.M | re.S):
-            table = block.splitlines()[0][1:]
+        nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+        for table, block in tables(saved(program)).items():
             new = table not in self.found[program]
             if nft and new and not re.search(r"^-A |^:\S+ (?!ACCEPT)", block, re.M):
                 self.take(f"table {table} of {program}", nft, "delete", "table", FAMILIES[program], table)

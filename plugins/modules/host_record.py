@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
@@ -104,16 +105,9 @@ def docker() -> dict[str, list[str]] | None:
     }
 
 
-def chains(saved: str) -> dict[str, dict[str, str]]:
+def chains(text: str) -> dict[str, dict[str, str]]:
     """The chains of each table, with the policies of the built-in ones, from what iptables-save prints."""
-    tables: dict[str, dict[str, str]] = {}
-    table = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            tables[table := line[1:]] = {}
-        elif found := re.match(r":(\S+) ([A-Z]+|-) ", line):
-            tables[table][found[1]] = found[2]
-    return tables
+    return {name: dict(re.findall(r"^:(\S+) ([A-Z]+|-) ", block, re.M)) for name, block in tables(text).items()}
 
 
 def network() -> dict[str, Any]:
@@ -121,8 +115,8 @@ def network() -> dict[str, Any]:
     return {
         "links": sorted(link.name for link in Path("/sys/class/net").iterdir()),
         "forwarding": {name: read(Path("/proc/sys", name)).strip() for name in FORWARDING},
-        "iptables": chains(output(["iptables-save"])),
-        "ip6tables": chains(output(["ip6tables-save"])),
+        "iptables": chains(saved("iptables")),
+        "ip6tables": chains(saved("ip6tables")),
     }
 
 

@@ -78,12 +78,6 @@ def reinstalled(play: Play, variables: dict[str, Any]) -> str:
     return run("site.yml", "-e", "restore_from=latest")
 
 
-@pytest.fixture
-def host_container(reinstalled: str, variables: dict[str, Any]) -> Container:
-    """Another than the one that the loop's tests had."""
-    return docker.from_env().containers.get(variables["inventory_hostname"])
-
-
 def test_one_command_brings_the_lab_back(reinstalled: str, lab: Lab, kept: Path) -> None:
     state = json.loads(kept.read_text(encoding="utf-8"))
     lab.annotating(3)

@@ -67,7 +67,7 @@ def test_nothing_is_done_where_nothing_is() -> None:
 
 def test_check_mode_says_it_and_a_host_without_traces_has_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
-    monkeypatch.setattr(docker_traces.Traces, "saved", lambda _, program: SAVED if program == "iptables" else "")
+    monkeypatch.setattr(docker_traces, "saved", lambda program: SAVED if program == "iptables" else "")
 
     def run_command(_: object, command: list[str], **__: object) -> tuple[int, str, str]:
         ran.append(command)
@@ -80,7 +80,7 @@ def test_check_mode_says_it_and_a_host_without_traces_has_none(run: Run, monkeyp
     assert ran == []
     assert run(docker_traces, found=found)["changed"] is True
     assert ran[0] == ["iptables-restore", "--noflush"]
-    monkeypatch.setattr(docker_traces.Traces, "saved", lambda *_: "")
+    monkeypatch.setattr(docker_traces, "saved", lambda _: "")
     assert run(docker_traces, found=found)["changed"] is False
 
 

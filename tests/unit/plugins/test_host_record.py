@@ -23,6 +23,7 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "iptables-save": "*filter\n:FORWARD DROP [0:0]\n:THEIRS - [0:0]\nCOMMIT\n",
     }
     monkeypatch.setattr(host_record, "output", lambda command: said.get(command[0], ""))
+    monkeypatch.setattr(host_record, "saved", lambda family: said.get(f"{family}-save", ""))
     monkeypatch.setattr(host_record, "ask_docker", lambda _: None)
     monkeypatch.setattr(host_record.shutil, "which", lambda name: name if name == "dpkg-query" else None)
     return said
