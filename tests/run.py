@@ -89,10 +89,21 @@ STAGES: list[list[dict[str, Part]]] = [
 ]
 
 # Tests of values that Hypothesis makes up.
-FUZZ = ["tests/unit/roles/test_fuzz.py", "tests/unit/monailabel/test_init_script.py"]
+FUZZ = [
+    "tests/unit/roles/test_fuzz.py",
+    "tests/unit/monailabel/test_init_script.py",
+    "tests/unit/app/test_loop_machine.py",
+]
 
-# The parts whose scenarios hold tests with pytest's marker "long".
-LONG_SCENARIOS = {"stack": "default", "loop": "loop", "secure": "secure", "spread": "spread"}
+# The parts whose scenarios hold tests with pytest's marker "long", and which tests they run: of the loop all, as they
+# follow on each other.
+LONG_SCENARIOS = {
+    "stack": ("default", "long"),
+    "refusals": ("refusals", "long"),
+    "loop": ("loop", "'long or not long'"),
+    "secure": ("secure", "long"),
+    "spread": ("spread", "long"),
+}
 
 # These, and more values of every kind.
 LONG_STAGES: list[list[dict[str, Part]]] = [
@@ -102,7 +113,10 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
     ],
     [
         {
-            **{part: scenario(name, "env", "PYTEST_ADDOPTS=-m long") for part, name in LONG_SCENARIOS.items()},
+            **{
+                part: scenario(name, "env", f"PYTEST_ADDOPTS=-m {tests}")
+                for part, (name, tests) in LONG_SCENARIOS.items()
+            },
             "clean-up": CLEAN_UP,
         }
     ],

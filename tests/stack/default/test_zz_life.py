@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import docker
+import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
@@ -54,6 +55,7 @@ def test_verify_names_what_is_wrong(play: Play, containers: dict[str, Container]
     assert "instead of CVAT; see `docker logs endolab-edge`" in re.sub(r"\s+", " ", done.stdout)
 
 
+@pytest.mark.long
 def test_a_changed_password_changes_the_account(
     play: Play, host: Host, containers: dict[str, Container], variables: dict[str, Any]
 ) -> None:

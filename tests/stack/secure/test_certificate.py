@@ -67,6 +67,7 @@ def root(host: Host, tmp_path: Path) -> Iterator[Path]:
     host.check_output("echo %s > /etc/hosts", hosts)
 
 
+@pytest.mark.long
 def test_an_acme_authority_vouches_for_it(
     changed: Callable[..., None], root: Path, attacker: Attacker, play: Play
 ) -> None:

@@ -127,6 +127,7 @@ def test_it_comes_back_with_the_host_before_anything_listens(
     wait_until(lambda: attacker.scan(1, 1024) == [22, 80, 443], 120, "the edge")
 
 
+@pytest.mark.long
 def test_without_it_what_is_published_is_open(host: Host, attacker: Attacker, play: Play) -> None:
     """Shows that it is the firewall that closes; a site with its own turns it off."""
     image = host.check_output("docker inspect --format '{{.Config.Image}}' cvat-ui-1")

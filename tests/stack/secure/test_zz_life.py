@@ -50,6 +50,7 @@ def echo(host: Host, variables: dict[str, Any], play: Play) -> Iterator[None]:
     assert play("site.yml").returncode == 0
 
 
+@pytest.mark.long
 def test_an_organizations_members_alone_may_use_it_and_no_login_reaches_it(
     echo: None, attacker: Attacker, log_in: Callable[[str], Session], variables: dict[str, Any]
 ) -> None:

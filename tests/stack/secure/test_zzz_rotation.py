@@ -73,6 +73,7 @@ def test_check_mode_leaves_the_vault_as_it_is(vault: Vault, containers: dict[str
     assert (vault.file.read_bytes(), started(containers)) == before
 
 
+@pytest.mark.long
 def test_one_is_changed_and_those_alone_start_anew_who_use_it(vault: Vault, engine: docker.DockerClient) -> None:
     old, before = vault.credentials(), started({str(each.name): each for each in engine.containers.list()})
     done = vault.play("playbooks/rotate.yml", "-e", "rotate=cvat_kvrocks_password")
@@ -106,10 +107,9 @@ def test_all_are_changed_while_the_loop_turns(vault: Vault, host: Host, variable
     assert set(re.findall(r"changed=(\d+)", vault.play("site.yml").stdout)) == {"0"}
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(each, marks=[] if each == MOMENTS[1] else pytest.mark.long) for each in MOMENTS]
-)
-@pytest.mark.parametrize("again", ["site.yml", pytest.param("playbooks/rotate.yml", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("again", ["site.yml", "playbooks/rotate.yml"])
 def test_what_was_broken_off_is_finished(
     vault: Vault, host: Host, variables: dict[str, Any], engine: docker.DockerClient, moment: str, again: str
 ) -> None:

@@ -162,6 +162,7 @@ def test_no_container_may_do_more_than_is_documented(name: str) -> None:
     assert ("endolab-hop" in found) is (name == MODEL)
 
 
+@pytest.mark.long
 def test_half_of_the_lab_is_refused(play: Play) -> None:
     done = play("site.yml", "--limit", f"localhost,{MODEL}")
     assert done.returncode != 0
