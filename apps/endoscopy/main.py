@@ -130,7 +130,7 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
             return Cvat(settings.MONAI_LABEL_DATASTORE_URL, credentials, own, alive)
 
         loops = lab()
-        loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies), annotators)
+        loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies), annotators, APP)
         loops.alive = loop.alive
 
         add_routes(server, JSONResponse, loop, lab(), cvat)

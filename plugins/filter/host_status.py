@@ -96,6 +96,9 @@ REMEDIES = {
     "stopped": "`docker start {all}` on the host; `docker logs {one}` says why",
     "starting": "wait a minute, and look again",
 }
+# Bytes on Docker's disk below which people are told, while there is time.
+TIGHT = 5 * 2**30
+
 ANOTHER_REMEDY = "see `docker logs {one}` on the host"
 
 
@@ -130,8 +133,13 @@ def host_status(
     read = [gpu(line) for line in gpu_lines if line.count(", ") == 5] or [{"uuid": uuid} for uuid in nvidia["gpus"]]
     status["gpu"] = {"wanted": gpu_wanted, "driver": nvidia["driver_version"], "gpus": read}
     problems = docker_problems(docker) or service_problems(status["services"])
+    problems += room_problems(docker)
     if gpu_wanted and not nvidia["driver_version"]:
         problems.append(problem("no NVIDIA driver is loaded", "install it, and reboot the host"))
+    elif gpu_wanted and nvidia["library_versions"] and nvidia["driver_version"] not in nvidia["library_versions"]:
+        libraries = " and ".join(nvidia["library_versions"])
+        what = f"the NVIDIA driver that runs is {nvidia['driver_version']}, and its libraries are {libraries}"
+        problems.append(problem(what, "reboot the host"))
     if archives is not None:
         status["archive"] = archives.get("last")
         problems += archive_problems(archives)
@@ -183,6 +191,14 @@ def docker_problems(docker: Mapping[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
+def room_problems(docker: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """CVAT's database stops where its disk is full."""
+    if docker["free_bytes"] >= TIGHT:
+        return []
+    what = f"{docker['free_bytes'] / 2**30:.1f} GiB are left on the disk of {docker['data_root']}"
+    return [problem(what, "make room before it is full; `docker system df` on the host shows what takes it")]
+
+
 def service_problems(services: Mapping[str, str]) -> list[dict[str, Any]]:
     """One problem for each bad state, because one cause often takes many services down."""
     found = []
@@ -195,12 +211,14 @@ def service_problems(services: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def loop_problems(loop: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The loop's last error, and its ailment where that is another."""
+    """The loop's last error, its ailment where that is another, and what it warns of."""
     found, error, ailment = [], loop["error"], loop["ailment"]
     if error:
         found.append(problem(**{key: error[key] for key in ("what", "remedy", "since", "times")}))
     if ailment and not (error and ailment.startswith(error["what"])):
         found.append(problem(ailment, "see `docker logs monailabel` on the host, and restart it"))
+    if loop.get("warning"):  # the app on the host may be older
+        found.append(problem(loop["warning"], "make room"))
     return found
 
 

@@ -127,8 +127,9 @@ ansible_facts:
           type: dict
         nvidia:
           description: >-
-            C(driver_version), C(gpus) (the UUIDs, in the order of their indices), C(toolkit_version) (null where there
-            is none), C(toolkit_held), and C(cdi_devices), the GPU names in the CDI specifications.
+            C(driver_version), C(library_versions) (of the driver's libraries that are installed), C(gpus) (the UUIDs,
+            in the order of their indices), C(toolkit_version) (null where there is none), C(toolkit_held), and
+            C(cdi_devices), the GPU names in the CDI specifications.
           returned: always
           type: dict
         paths:
@@ -154,6 +155,9 @@ CONFLICTING_PACKAGES = ["containerd", "containerd.io", "runc", "podman-docker"]
 TOOLKIT_PACKAGE = "nvidia-container-toolkit"
 NVIDIA_PROC = Path("/proc/driver/nvidia")
 CDI_DIRECTORIES = ["/etc/cdi", "/var/run/cdi"]
+
+# Where distributions, and NVIDIA's own installer, put the driver's libraries.
+LIBRARY_DIRECTORIES = ["/usr/lib/*-linux-gnu", "/usr/lib/*-linux-gnu/nvidia/current", "/usr/lib64"]
 COMPOSE_PLUGIN = "docker/cli-plugins/docker-compose"
 COMPOSE_DIRECTORIES = ["/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib"]
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -284,6 +288,13 @@ def driver_version(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+def library_versions(root: Path) -> list[str]:
+    """The versions of the driver's libraries that are installed, by the name of one that each of them has."""
+    name = "libnvidia-ml.so."
+    files = [file for each in LIBRARY_DIRECTORIES for file in root.glob(f"{each.lstrip('/')}/{name}*.*")]
+    return sorted({file.name.removeprefix(name) for file in files})
+
+
 def gpus(proc: Path) -> list[str]:
     """The UUIDs of the driver's GPUs in the order of their PCI addresses, which is that of their indices."""
     found = (re.search(r"^GPU UUID:\s*(\S+)", read(file), re.M) for file in sorted(proc.glob("gpus/*/information")))
@@ -303,6 +314,7 @@ def nvidia(packages: dict[str, tuple[str, bool]]) -> dict[str, Any]:
     specifications = [file for directory in CDI_DIRECTORIES for file in Path(directory).glob("*.[jy]*")]
     return {
         "driver_version": driver_version(read(NVIDIA_PROC / "version")),
+        "library_versions": library_versions(Path("/")),
         "gpus": gpus(NVIDIA_PROC),
         "toolkit_version": version,
         "toolkit_held": held,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import urllib3
 from cvat_sdk import Client, Config, models
+from cvat_sdk.core.proxies.tasks import Task
 from endolab_loop import cvat as loops_cvat
 from endolab_loop.annotators import Annotators
 from endolab_loop.conf import Conf
@@ -304,6 +305,45 @@ def test_a_project_without_the_labels_is_refused(site: Site) -> None:
     site.turn()
     assert "has no label Tool" in site.loop.status["error"]["what"]
     assert "cvat_labels" in site.loop.status["error"]["remedy"]
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_label_that_is_deleted_when_it_is_due_makes_no_empty_frames(
+    site: Site, cvat: Deployment, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """CVAT deletes what was drawn with it, too, before what is drawn is fetched or right after."""
+    site.turns()
+    site.annotate()
+    fetch = Task.get_annotations
+
+    def fetch_without_label(task: Task) -> Any:
+        shapes = fetch(task) if when == "while" else None
+        gone = task.get_labels()[0].id
+        code, said = cvat.manage(
+            "server",
+            "shell",
+            "-c",
+            "from cvat_stand_in.models import Annotation, Label\n"
+            f"Annotation.objects.filter(content__label_id={gone}).delete()\nLabel.objects.get(id={gone}).delete()",
+        )
+        assert code == 0, said
+        return shapes or fetch(task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Task, "get_annotations", fetch_without_label)
+        site.turn()
+    assert "has no label Tool" in site.loop.status["error"]["what"]
+    assert "annotated anew" in site.loop.status["error"]["remedy"]
+    assert not site.lab.labels
+
+    (task,) = [each for each in site.tasks() if each.name.startswith("ActiveLearning")]
+    for job in task.get_jobs():
+        job.update({"state": "in progress"})
+    (project,) = site.person.projects.list(name=site.conf.cvat_project)
+    project.update({"labels": [{"name": "Tool"}]})
+    site.annotate()
+    site.turns()
+    site.check()
 
 
 @pytest.mark.parametrize("size", [12, 25])

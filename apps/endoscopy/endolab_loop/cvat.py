@@ -186,12 +186,7 @@ class Cvat:
     @_call("make a task")
     def make_task(self, project: int, iteration: int) -> int:
         """Makes a task that is recognisably unfinished until it is opened; returns its id."""
-        labels = {label.name for label in self.client.projects.retrieve(project).get_labels()}
-        if missing := [name for name in self.conf.label_map if name not in labels]:
-            raise CvatError(
-                f"CVAT's project {self.conf.cvat_project!r} has no label {', '.join(missing)}",
-                "add it in CVAT, or mend cvat_labels",
-            )
+        self._labels(self.client.projects.retrieve(project), "add it in CVAT, or mend cvat_labels")
         spec = {"name": f"UPLOADING_{self._numbered(iteration)}", "project_id": project, "subset": "Train"}
         if self.conf.cvat_segment_size:
             spec["segment_size"] = self.conf.cvat_segment_size
@@ -284,11 +279,15 @@ class Cvat:
 
     @_call("give the annotations")
     def annotations(self, task: int) -> list[AnnotatedFrame]:
-        """Every frame of a task with its shapes; a track counts on each frame from a keyframe to the next."""
+        """Every frame of a task with its shapes; a track counts on each frame from a keyframe to the next.
+
+        Raises CvatError where a label is gone, and what was drawn with it, so that no frame seems to show nothing.
+        """
         self.allow(DEADLINE * 5)
         found = self.client.tasks.retrieve(task)
-        labels = {label.id: label.name for label in found.get_labels()}
         meta, annotations = found.get_meta(), found.get_annotations()
+        # After what is drawn, because a label may be deleted meanwhile.
+        labels = self._labels(found, "put its jobs in progress, add it in CVAT, and let them be annotated anew")
         drawn: list[list[Shape]] = [[] for _ in meta.frames]
 
         for frame, label, shape in _placed(annotations, len(drawn)):
@@ -300,6 +299,13 @@ class Cvat:
             AnnotatedFrame(frame.name, frame.width, frame.height, number in deleted, drawn[number])
             for number, frame in enumerate(meta.frames)
         ]
+
+    def _labels(self, owner: Any, remedy: str) -> dict[int, str]:
+        """The labels of a project or task; raises CvatError where one is missing."""
+        labels = {label.id: label.name for label in owner.get_labels()}
+        if missing := [name for name in self.conf.label_map if name not in labels.values()]:
+            raise CvatError(f"CVAT's project {self.conf.cvat_project!r} has no label {', '.join(missing)}", remedy)
+        return labels
 
     # What people ask.
 

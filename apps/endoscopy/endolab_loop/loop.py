@@ -5,7 +5,7 @@ off anywhere, by an error or by the end of the process, is done again, and each 
 by its name, labels by their files, a training by its record.
 
 Cures, of the shipped app: a thread that the first error ends, a task that is made only right after a scoring, the
-frames that are chosen at random, labels that a restart forgets to train on.
+frames that are chosen at random, labels that a restart forgets to train on, a full disk that ends the loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from . import health
+from . import health, room
 from .annotators import Annotators
 from .conf import Conf
 from .cvat import Cvat, CvatError, Task
@@ -86,12 +86,23 @@ class Lab(Protocol):
 
 
 class Loop:
-    """The loop of one project, over the frames in `studies`; `annotators` says who gets its jobs at present."""
+    """The loop of one project, over the frames in `studies`.
+
+    annotators: says who gets its jobs at present.
+    weights: the directory of the models, which may be on another disk than the studies.
+    """
 
     def __init__(
-        self, lab: Lab, cvat: Cvat, conf: Conf, studies: Path, annotators: Callable[[], Annotators] = Annotators
+        self,
+        lab: Lab,
+        cvat: Cvat,
+        conf: Conf,
+        studies: Path,
+        annotators: Callable[[], Annotators] = Annotators,
+        weights: Path | None = None,
     ) -> None:
         self.lab, self.cvat, self.conf, self.annotators = lab, cvat, conf, annotators
+        self.written = [studies, *([weights] if weights else [])]
         self.directory = studies / health.STATUS.parent
         (self.directory / "iterations").mkdir(parents=True, exist_ok=True)
         self.memory = Memory.load(self.directory / "memory.json")
@@ -107,9 +118,11 @@ class Loop:
             "frames": {},
             "training": [],
             "notes": [],
+            "warning": None,
             "error": None,
         }
         self._shown = 0.0
+        self._hidden = False
         self._unknown: list[str] = []
         self._due = threading.Event()
 
@@ -128,13 +141,16 @@ class Loop:
     def turn(self) -> float:
         """One step, its error kept for people to see; returns the seconds after which the next one is due."""
         try:
+            self._look_for_room()
             self.count()
             seconds = self.step()
             self.count()
         except (CvatError, LabError) as error:
             self._failed(error.what, error.remedy, "CVAT" if isinstance(error, CvatError) else "MONAI Label")
         except Exception as error:
-            if self._failed(
+            if room.is_full(error):
+                self._failed(f"the disk is full ({error})", room.REMEDY, "MONAI Label")
+            elif self._failed(
                 f"{type(error).__name__}: {error}", "see `docker logs monailabel`, and report it", "Endolab"
             ):
                 logger.exception("what happened")
@@ -242,6 +258,7 @@ class Loop:
         try:
             records = self.lab.train(iteration)
         except LabError as error:
+            self._look_for_room()
             tries = self.memory.failures + 1
             if error.final or tries >= TRAINING_TRIES:
                 self._note(f"the training of iteration {iteration} was given up ({error.what})")
@@ -332,6 +349,13 @@ class Loop:
         top = self.conf.epistemic_top_k
         return {frame: scores[frame] for frame in (order if top < 0 else order[:top])}
 
+    def _look_for_room(self) -> None:
+        """Warns of a disk that is nearly full; raises LabError before anything is cut short by one that is."""
+        found = room.least(self.written)
+        self.status["warning"] = found.warning
+        if found.free < room.FULL:
+            raise LabError(f"the disk of {found.directory} is full", room.REMEDY)
+
     # What it keeps, and what it shows.
 
     def _remember(self, **changes: Any) -> None:
@@ -345,7 +369,13 @@ class Loop:
             logger.info("%s", changes["phase"])
         self.status.update(changes, alive_at=now())
         self._shown = time.monotonic()
-        write_json(self.directory / health.STATUS.name, self.status, durable=False)
+        try:
+            write_json(self.directory / health.STATUS.name, self.status, durable=False)
+            self._hidden = False
+        except OSError as error:  # the server shows it all the same
+            if not self._hidden:
+                logger.warning("the status cannot be written: %s", error)
+            self._hidden = True
 
     def alive(self) -> None:
         """Shows that the loop's thread runs; at most once a second."""

@@ -13,7 +13,7 @@ from endolab_loop.annotators import Annotators
 from endolab_loop.cvat import CvatError
 from endolab_loop.shapes import Shape
 
-from tests.unit.app.worlds import TOOL, CvatTask, Killed, World, killed, refused
+from tests.unit.app.worlds import TOOL, CvatTask, Killed, World, full, killed, refused
 
 
 @pytest.fixture
@@ -353,9 +353,9 @@ def check_the_end(world: World, task_names: set[str]) -> None:
     assert world.loop.status["error"] is None
 
 
-@pytest.mark.parametrize("fault", [killed, refused], ids=["killed", "refused"])
+@pytest.mark.parametrize("fault", [killed, refused, full], ids=["killed", "refused", "full"])
 def test_whatever_is_broken_off_is_made_whole(tmp_path_factory: pytest.TempPathFactory, fault: object) -> None:
-    """The process ends, or CVAT fails, before and after each effect of a round: the same end every time."""
+    """The process ends, CVAT fails or a disk is full, before and after each effect of a round: it ends the same."""
     effects = effects_of_a_round(tmp_path_factory.mktemp("reference"))
     assert len(effects) > 40
     names = {f"DONE_ActiveLearning_Iteration_{number}" for number in (1, 2, 3)}

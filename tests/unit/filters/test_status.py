@@ -19,7 +19,7 @@ HOST: dict[str, Any] = {
         "free_bytes": 63 * 2**30,
         "data_root": "/var/lib/docker",
     },
-    "nvidia": {"driver_version": "580.95.05", "gpus": [UUID]},
+    "nvidia": {"driver_version": "580.95.05", "library_versions": ["580.95.05"], "gpus": [UUID]},
 }
 LOOP: dict[str, Any] = {
     "phase": "annotating",
@@ -42,6 +42,7 @@ LOOP: dict[str, Any] = {
         {"model": "tooltracking", "before": 0.6, "after": 0.7, "promoted": True, "why": "val_iou 0.7 is better"}
     ],
     "notes": [{"at": "2026-11-25T11:00:00+00:00", "what": "left out 1 times points Tool"}],
+    "warning": None,
     "error": None,
     "healthy": True,
     "ailment": None,
@@ -84,6 +85,23 @@ def problems(**changes: Any) -> list[str]:
 
 def silence(status: int, msg: str) -> dict[str, Any]:
     return {"status": status, "msg": f"Status code was {status} and not [200]: {msg}", "url": URL}
+
+
+def test_a_driver_that_was_updated_without_a_reboot_is_told() -> None:
+    host = {**HOST, "nvidia": {**HOST["nvidia"], "library_versions": ["580.105.08"]}}
+    (problem,) = seen(host=host, gpu_wanted=True)["problems"]
+    assert problem["what"] == "the NVIDIA driver that runs is 580.95.05, and its libraries are 580.105.08"
+    assert seen(host=host, gpu_wanted=False)["problems"] == []
+
+
+def test_a_disk_that_is_nearly_full_is_told() -> None:
+    host = {**HOST, "docker": {**HOST["docker"], "free_bytes": 3 * 2**30}}
+    (problem,) = seen(host=host)["problems"]
+    assert problem["what"] == "3.0 GiB are left on the disk of /var/lib/docker"
+    warning = "4.2 GiB are left on the disk of /studies; the loop stops below 1"
+    answer = {"status": 200, "url": URL, "json": {**LOOP, "warning": warning}}
+    (problem,) = seen(answer=answer)["problems"]
+    assert (problem["what"], problem["remedy"]) == (warning, "make room")
 
 
 def test_people_are_shown_the_door_that_is_theirs() -> None:
@@ -246,7 +264,7 @@ def test_gpus_are_shown_as_far_as_the_driver_tells() -> None:
     warned = ["WARNING: infoROM is corrupted at gpu 0000:01:00.0", f"0, {UUID}, A100, 1 MiB, 2 MiB, [N/A]"]
     assert "GPU         0: A100, 1 of 2 MiB in use, ? % busy" in status_block(seen(gpu_lines=warned))
     assert f"GPU         0: {UUID}, driver 580.95.05" in status_block(seen(gpu_lines=[]))
-    host = {**HOST, "nvidia": {"driver_version": None, "gpus": []}}
+    host = {**HOST, "nvidia": {"driver_version": None, "library_versions": [], "gpus": []}}
     assert problems(host=host, gpu_lines=[]) == ["no NVIDIA driver is loaded: install it, and reboot the host"]
     assert "GPU         no driver" in status_block(seen(host=host, gpu_lines=[]))
 

@@ -41,6 +41,19 @@ def test_cdi_devices_are_read_from_yaml_and_json(text: str) -> None:
     assert host_facts.cdi_devices(text) == ["nvidia.com/gpu=0", "nvidia.com/gpu=all"]
 
 
+def test_the_drivers_libraries_are_found_wherever_they_are(tmp_path: Path) -> None:
+    assert host_facts.library_versions(tmp_path) == []
+    for directory, name in (
+        ("usr/lib/x86_64-linux-gnu", "libnvidia-ml.so.580.95.05"),
+        ("usr/lib/x86_64-linux-gnu", "libnvidia-ml.so.1"),
+        ("usr/lib/x86_64-linux-gnu/nvidia/current", "libnvidia-ml.so.550.163.01"),
+        ("usr/lib64", "libnvidia-ml.so.580.95.05"),
+    ):
+        (tmp_path / directory).mkdir(parents=True, exist_ok=True)
+        (tmp_path / directory / name).touch()
+    assert host_facts.library_versions(tmp_path) == ["550.163.01", "580.95.05"]
+
+
 def test_other_peoples_devices_do_not_count() -> None:
     assert host_facts.cdi_devices("kind: vendor.com/nic\ndevices:\n- name: all\n") == []
 

@@ -45,6 +45,7 @@ HOST: dict[str, Any] = {
     },
     "nvidia": {
         "driver_version": "580.95.05",
+        "library_versions": ["580.95.05"],
         "gpus": GPUS,
         "toolkit_version": None,
         "toolkit_held": False,
@@ -308,6 +309,15 @@ def test_cvats_database_is_migrated_by_an_upgrade_alone_and_never_back(
 def test_a_podman_or_kubernetes_host_is_refused() -> None:
     host = {**HOST, "docker": {**HOST["docker"], "conflicts": ["containerd"]}}
     assert refusals(host) == ["nothing else runs on what Docker would replace"]
+
+
+@pytest.mark.parametrize(
+    ("libraries", "refused"), [([], False), (["550.163.01", "580.95.05"], False), (["580.105.08"], True)]
+)
+def test_libraries_of_another_driver_are_refused(libraries: list[str], refused: bool) -> None:
+    host = {**HOST, "nvidia": {**HOST["nvidia"], "library_versions": libraries}}
+    found = refusals(host, ["__nvidia_container_toolkit_checks"])
+    assert ("the driver's libraries are its own" in found) is refused
 
 
 def test_an_older_engine_is_refused_with_a_gpu() -> None:

@@ -1,0 +1,49 @@
+"""Room on the disks that labels, scores and weights are written to.
+
+Cures: a disk that fills while something is written, which only a traceback tells of afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 2**30
+
+# Bytes below which nothing is begun any more. A training copies its model, of tens of megabytes, some three times.
+FULL = 1 * GIB
+
+# Bytes below which people are told, while there is time.
+TIGHT = 5 * GIB
+
+REMEDY = f"make room; the loop goes on by itself with {FULL / GIB:.0f} GiB or more"
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is left on the disk of a directory, in bytes."""
+
+    directory: Path
+    free: int
+
+    @property
+    def warning(self) -> str | None:
+        """What people should know of it; None where there is enough."""
+        if self.free >= TIGHT:
+            return None
+        return (
+            f"{self.free / GIB:.1f} GiB are left on the disk of {self.directory}; the loop stops below {FULL / GIB:.0f}"
+        )
+
+
+def least(directories: Iterable[Path]) -> Room:
+    """The directory whose disk has the least room."""
+    return min((Room(each, shutil.disk_usage(each).free) for each in directories), key=lambda room: room.free)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether something was not written because of a full disk, or a quota that is used up."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
