@@ -70,17 +70,11 @@ STAGES: list[list[dict[str, Part]]] = [
         },
     ],
     [
-        {"stack": scenario("default")},
+        {"stack": scenario("default"), "loop": scenario("loop"), "cpu": scenario("cpu")},
         {
             "contract": [[*PYTEST, "tests/stand_ins"]],
             "app": [[*PYTEST, "tests/app"]],
             "refusals": scenario("refusals"),
-        },
-    ],
-    [
-        {"loop": scenario("loop")},
-        {
-            "cpu": scenario("cpu"),
             "secure": scenario("secure"),
             "spread": scenario("spread"),
         },
@@ -105,7 +99,7 @@ LONG_SCENARIOS = {
     "spread": ("spread", "long"),
 }
 
-# These, and more values of every kind.
+# These, more values of every kind, and what labs do to a lab.
 LONG_STAGES: list[list[dict[str, Part]]] = [
     [
         {"stand-ins": STAND_INS},
@@ -117,6 +111,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
                 part: scenario(name, "env", f"PYTEST_ADDOPTS=-m {tests}")
                 for part, (name, tests) in LONG_SCENARIOS.items()
             },
+            "faults": scenario("faults"),
             "clean-up": CLEAN_UP,
         }
     ],

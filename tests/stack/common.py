@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import docker
+from docker.models.containers import Container
 from testinfra.host import Host
 
 SERVICES = {
@@ -37,6 +40,17 @@ def healthy(engine: docker.DockerClient) -> set[str]:
     return {
         str(c.name) for c in engine.containers.list() if c.attrs["State"].get("Health", {}).get("Status") == "healthy"
     }
+
+
+def put(container: Container, directory: str, files: Mapping[str, bytes]) -> None:
+    """Files, by name, into a directory of a container's."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name, each in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(each)
+            archive.addfile(entry, io.BytesIO(each))
+    assert container.put_archive(directory, content.getvalue())
 
 
 def login(variables: dict[str, Any], who: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from tests.stack.loop.lab import Lab
+from tests.stack.lab import Lab
 
 
 @pytest.fixture

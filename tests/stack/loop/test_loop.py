@@ -20,9 +20,9 @@ import pytest
 from docker.models.containers import Container
 from PIL import Image
 
+from tests.stack.archive import Scribe, known_to_cvat, sums
 from tests.stack.common import SERVICES, healthy, wait_until
-from tests.stack.loop.archive import Scribe, known_to_cvat, sums
-from tests.stack.loop.lab import STUDIES, Lab, cvat_answers
+from tests.stack.lab import STUDIES, Lab
 
 ITERATIONS = 13
 
@@ -42,7 +42,7 @@ def outage(lab: Lab, container: Container, begin: str, end: str) -> Iterator[Non
         yield
     finally:
         getattr(container, end)()
-        wait_until(lambda: cvat_answers(lab.host), 120, "CVAT answers")
+        wait_until(lab.answers, 120, "CVAT answers")
 
 
 def check_choice(lab: Lab, iteration: int, size: int) -> None:
@@ -114,7 +114,7 @@ def test_a_task_of_twenty_five_is_done_when_all_of_it_is(lab: Lab, play: Play, v
 
 def test_an_archive_is_made_while_people_annotate(lab: Lab, play: Play, kept: Path) -> None:
     lab.annotating(3)
-    with Scribe(lab.annotator().client) as scribe:
+    with Scribe(lab.annotator().client, min(lab.masks.iterdir())) as scribe:
         before = scribe.written
         done = play("playbooks/backup.yml")
         after = scribe.written
@@ -192,7 +192,7 @@ def test_a_restart_of_everything_with_the_memory_lost(
     host_container.restart(timeout=60)
     wait_until(lambda: lab.host.run("docker info").rc == 0, 120, "the engine")
     lab.wait(300, "the loop has seen CVAT", lambda loop: moment(loop["polled_at"]) > begun)
-    wait_until(lambda: cvat_answers(lab.host), 60, "CVAT answers")
+    wait_until(lab.answers, 60, "CVAT answers")
     lab.annotating(8)
     assert len([each for each in lab.annotator().client.projects.list() if each.name == "MONAILabel"]) == 1
 

@@ -15,9 +15,9 @@ import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
+from tests.stack.archive import known_to_cvat, numbers, sums
 from tests.stack.common import SERVICES, healthy, wait_until
-from tests.stack.loop.archive import known_to_cvat, numbers, sums
-from tests.stack.loop.lab import STUDIES, Lab
+from tests.stack.lab import STUDIES, Lab
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,9 +10,9 @@ import docker
 import pytest
 from testinfra.host import Host
 
+from tests.stack.archive import known_to_cvat, sums
 from tests.stack.common import SERVICES, healthy
-from tests.stack.loop.archive import known_to_cvat, sums
-from tests.stack.loop.lab import Lab
+from tests.stack.lab import Lab
 
 pytestmark = pytest.mark.long
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from cvat_sdk import Client, models
@@ -11,7 +12,7 @@ from cvat_sdk.core.proxies.annotations import AnnotationUpdateAction
 from cvat_sdk.core.proxies.tasks import ResourceType
 from testinfra.host import Host
 
-from tests.stack.loop.lab import MASKS, STUDIES
+from tests.stack.lab import STUDIES
 
 APPS = "/srv/endolab/apps"
 NUMBERED = "Somebody counts"
@@ -47,17 +48,16 @@ def known_to_cvat(client: Client) -> dict[str, Any]:
 
 
 class Scribe:
-    """Somebody who draws rectangle after rectangle, each with its number, in a task of its own, as long as this runs.
+    """Somebody who draws rectangle after rectangle, each with its number, in a task of one frame, as long as this runs.
 
     written: how many CVAT has confirmed. longest: seconds that the slowest of them took.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, frame: Path) -> None:
         self.client, self.written, self.longest = client, 0, 0.0
         self.stop = threading.Event()
         self.fault: Exception | None = None
         self.thread = threading.Thread(target=self._write)
-        frame = next(iter(sorted(MASKS.iterdir())))
         self.task = client.tasks.create({"name": NUMBERED, "labels": [{"name": "Number"}]})
         self.task.upload_data([str(frame)], resource_type=ResourceType.LOCAL)
         (self.job,), (self.label,) = self.task.get_jobs(), self.task.get_labels()

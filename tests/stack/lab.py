@@ -1,4 +1,4 @@
-"""The lab that the loop's tests turn, and the person who annotates in it."""
+"""The lab whose loop the tests turn, and the person who annotates in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,9 @@ from testinfra.host import Host
 
 from tests.stack.common import wait_until
 
-MASKS = inputs.frames(49) / "masks"
-CVAT = "http://127.0.0.1:18080"
-STUDIES = "/srv/endolab/datasets/images"
+DATASETS = "/srv/endolab/datasets"
+STUDIES = f"{DATASETS}/images"
 INTERVAL = 2
-
-
-def cvat_answers(host: Host) -> bool:
-    return bool(host.run("curl -fsS --max-time 2 http://127.0.0.1:18080/api/server/about").rc == 0)
 
 
 class Lab:
@@ -30,13 +25,20 @@ class Lab:
 
     def __init__(self, host: Host, variables: dict[str, Any]) -> None:
         self.host = host
+        self.cvat = f"http://127.0.0.1:{variables['edge_http_port']}"
+        self.monailabel = f"http://127.0.0.1:{variables['monailabel_port']}"
+        self.masks = inputs.frames(variables["stand_ins_frames"]) / "masks"
         self.account = (variables["cvat_admin_username"], variables["cvat_admin_password"])
         self.service = (variables["cvat_service_username"], variables["cvat_service_password"])
+
+    def answers(self) -> bool:
+        """Whether CVAT does, through the edge."""
+        return bool(self.host.run("curl -fsS --max-time 2 %s", f"{self.cvat}/api/server/about").rc == 0)
 
     def loop(self) -> dict[str, Any]:
         """What the server shows of its loop; what it showed last while it does not answer."""
         answer = self.host.run(
-            "curl -fsS --max-time 5 http://127.0.0.1:18000/loop || cat %s", f"{STUDIES}/loop/status.json"
+            "curl -fsS --max-time 5 %s || cat %s", f"{self.monailabel}/loop", f"{STUDIES}/loop/status.json"
         )
         shown: dict[str, Any] = json.loads(answer.stdout)
         return shown
@@ -68,9 +70,9 @@ class Lab:
         return self.wait(300, "the loop sees it", lambda loop: loop["error"])
 
     def annotator(self) -> Annotator:
-        client = Client(CVAT, check_server_version=False)
+        client = Client(self.cvat, check_server_version=False)
         client.login(self.account)
-        return Annotator(client, truth_in(MASKS))
+        return Annotator(client, truth_in(self.masks))
 
     def task(self, iteration: int) -> Task:
         (task,) = [
