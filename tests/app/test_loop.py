@@ -197,7 +197,9 @@ def test_a_round_makes_the_calls_that_are_broken_below(site: Site) -> None:
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
 @pytest.mark.parametrize("call", CALLS)
-def test_a_fault_at_any_call_is_survived(site: Site, call: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_at_any_call_is_survived(
+    site: Site, cvat: Deployment, call: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From its first `call` on the loop meets the fault for two turns; when that is over, it goes on by itself."""
     struck: list[str] = []
 
@@ -219,6 +221,9 @@ def test_a_fault_at_any_call_is_survived(site: Site, call: str, fault: Fault, mo
     site.proxy.heal()
     monkeypatch.setattr(loops_cvat, "TIMEOUT", PATIENT)
     site.turns()
+    if site.loop.status["error"]:  # CVAT itself may not be done with what was broken off
+        print(site.loop.status["error"], cvat.containers["server"].logs(tail=60).decode())
+        site.turns()
     assert site.loop.status["error"] is None
     if site.loop.status["phase"] == "annotating":
         site.annotate()

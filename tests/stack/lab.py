@@ -32,8 +32,8 @@ class Lab:
         self.service = (variables["cvat_service_username"], variables["cvat_service_password"])
 
     def answers(self) -> bool:
-        """Whether CVAT does, through the edge."""
-        return bool(self.host.run("curl -fsS --max-time 2 %s", f"{self.cvat}/api/server/about").rc == 0)
+        """Whether CVAT does, through the edge, with its database and queues."""
+        return bool(self.host.run("curl -fsS --max-time 5 %s", f"{self.cvat}/api/server/health/?format=json").rc == 0)
 
     def loop(self) -> dict[str, Any]:
         """What the server shows of its loop; what it showed last while it does not answer."""

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - name: It is at work
-      ansible.builtin.command: "sh -c 'read line < {{ fifo }}; exit $line'"
+      ansible.builtin.command: "sh -c 'touch {{ fifo }}.begun; read line < {{ fifo }}; exit $line'"
 """
 
 
@@ -56,6 +57,7 @@ class Run:
         self._name = f"ENDOLAB_TEST={uuid.uuid4()}"
         name, _, value = self._name.partition("=")
         fifo = directory / value
+        self.begun = directory / f"{value}.begun"
         os.mkfifo(fifo)
         # With a reader of its own nobody waits to write.
         self._line = os.open(fifo, os.O_RDWR)
@@ -151,6 +153,11 @@ class Lab:
         """A run that has the lock and works until it may go on."""
         run = self.run(owner, work=True, **variables)
         run.until("TASK [It is at work]")
+        # Python forgets an interruption that comes while it forks.
+        end = time.monotonic() + PATIENCE
+        while not run.begun.exists():
+            assert time.monotonic() < end, "its work has not begun"
+            time.sleep(0.05)
         return run
 
     def holder(self) -> str | None:
