@@ -76,7 +76,6 @@ STAGES: list[list[dict[str, Part]]] = [
             "app": [[*PYTEST, "tests/app"]],
             "refusals": scenario("refusals"),
             "secure": scenario("secure"),
-            "spread": scenario("spread"),
         },
     ],
     [{"clean-up": CLEAN_UP}],
@@ -89,14 +88,14 @@ FUZZ = [
     "tests/unit/app/test_loop_machine.py",
 ]
 
-# The parts whose scenarios hold tests with pytest's marker "long", and which tests they run: of the loop all, as they
-# follow on each other.
+# The parts whose scenarios hold tests with pytest's marker "long", and which tests they run: all where `make test` has
+# none, and where they follow on each other.
 LONG_SCENARIOS = {
     "stack": ("default", "long"),
     "refusals": ("refusals", "long"),
     "loop": ("loop", "'long or not long'"),
     "secure": ("secure", "long"),
-    "spread": ("spread", "long"),
+    "spread": ("spread", "'long or not long'"),
 }
 
 # These, more values of every kind, and what labs do to a lab.

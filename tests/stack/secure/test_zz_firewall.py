@@ -125,6 +125,7 @@ def test_it_comes_back_with_the_host_before_anything_listens(
     firewall, *others = [int(line) for line in shown.split()]
     assert 0 < firewall < min(others)
     wait_until(lambda: attacker.scan(1, 1024) == [22, 80, 443], 120, "the edge")
+    wait_until(lambda: attacker.one("/api/server/health/?format=json").status == 200, 300, "CVAT again")
 
 
 @pytest.mark.long
