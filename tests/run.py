@@ -70,12 +70,12 @@ STAGES: list[list[dict[str, Part]]] = [
         },
     ],
     [
-        {"stack": scenario("default"), "loop": scenario("loop"), "cpu": scenario("cpu")},
+        {"stack": scenario("default"), "loop": scenario("loop"), "refusals": scenario("refusals")},
         {
             "contract": [[*PYTEST, "tests/stand_ins"]],
             "app": [[*PYTEST, "tests/app"]],
-            "refusals": scenario("refusals"),
             "secure": scenario("secure"),
+            "cpu": scenario("cpu"),
         },
     ],
     [{"clean-up": CLEAN_UP}],
