@@ -96,10 +96,10 @@ REMEDIES = {
     "stopped": "`docker start {all}` on the host; `docker logs {one}` says why",
     "starting": "wait a minute, and look again",
 }
+ANOTHER_REMEDY = "see `docker logs {one}` on the host"
+
 # Bytes on Docker's disk below which people are told, while there is time.
 TIGHT = 5 * 2**30
-
-ANOTHER_REMEDY = "see `docker logs {one}` on the host"
 
 
 def host_status(

@@ -7,10 +7,15 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
+import docker
+
+from tests.stack.common import healthy, wait_until
 from tests.stack.conftest import PLAIN, ROOT
+
+Play = Callable[..., subprocess.CompletedProcess[str]]
 
 # More than site.yml has lines that begin with TASK; whoever is to be killed later than it ends is not.
 TASKS = 130
@@ -33,10 +38,28 @@ def kill_at(task: int, inventory: str, settings: dict[str, Any]) -> str:
     return "none: it ended before"
 
 
-def kill_some(times: int, inventory: str, settings: Iterable[dict[str, Any]]) -> None:
-    """Kills one run after the other, each with other settings; says where, and how to have the same again."""
+def kill_some(times: int, inventory: str, conf: dict[str, Any]) -> None:
+    """Kills one run after the other, each with settings of its own; says where, and how to have the same again."""
     seed = int(os.environ.get("STACK_SEED", random.randrange(10**6)))
     print(f"the tasks are those of STACK_SEED={seed}")
     chosen = random.Random(seed)
-    for _, each in zip(range(times), settings, strict=False):
-        print(f"killed at {kill_at(chosen.randrange(1, TASKS), inventory, each)}")
+    for number in range(times):
+        settings = {
+            "cvat_disk_usage_max": 80 - number,
+            "monailabel_conf": {**conf, "train_max_epochs": 1 + number % 2},
+        }
+        print(f"killed at {kill_at(chosen.randrange(1, TASKS), inventory, settings)}")
+
+
+def end(play: Play) -> str:
+    """Runs it with the inventory's own settings, to its end; returns what it has said."""
+    done = play("site.yml")
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def check_that_all_is_well(play: Play, engine: docker.DockerClient, services: set[str]) -> None:
+    """Every service is healthy, and another run finds nothing to change."""
+    wait_until(lambda: healthy(engine) == services, 120, "every container healthy")
+    said = end(play)
+    assert "changed=0" in said.split("PLAY RECAP")[1], said

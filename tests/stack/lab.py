@@ -20,6 +20,11 @@ STUDIES = f"{DATASETS}/images"
 INTERVAL = 2
 
 
+def is_open(loop: dict[str, Any]) -> bool:
+    """Whether people are waited for, with nothing wrong."""
+    return bool(loop["phase"] == "annotating" and not loop["error"])
+
+
 class Lab:
     """The deployed lab, and the person who annotates in it."""
 
@@ -59,11 +64,9 @@ class Lab:
 
     def annotating(self, iteration: int) -> dict[str, Any]:
         """Waits until a task of this iteration is open, with nothing wrong."""
-
-        def is_open(loop: dict[str, Any]) -> bool:
-            return bool(loop["phase"] == "annotating" and loop["iteration"] == iteration and not loop["error"])
-
-        return self.wait(300, f"iteration {iteration} is open", is_open)
+        return self.wait(
+            300, f"iteration {iteration} is open", lambda loop: is_open(loop) and loop["iteration"] == iteration
+        )
 
     def broken(self) -> dict[str, Any]:
         """Waits until the loop has seen that something is wrong."""

@@ -15,7 +15,7 @@ from testinfra.host import Host
 
 from tests.stack.archive import sums
 from tests.stack.common import wait_until
-from tests.stack.lab import Lab
+from tests.stack.lab import Lab, is_open
 
 Survives = Callable[[str], AbstractContextManager[None]]
 
@@ -93,10 +93,6 @@ def survives(lab: Lab) -> Survives:
         assert not outcome.lost
 
     return comes
-
-
-def is_open(loop: dict[str, Any]) -> bool:
-    return bool(loop["phase"] == "annotating" and not loop["error"])
 
 
 def pytest_terminal_summary() -> None:
