@@ -8,16 +8,14 @@ from pathlib import Path
 
 from .settings import PATIENCE, Fault, until_ready, volume
 
-PASSWORD = "export REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /run/secrets/redis.conf)"
-
+# On standard input in both, as an environment that held the password could be read.
 # While Redis reads its files it answers, but not this.
-READY = f"{PASSWORD}; redis-cli ping | grep PONG"
+READY = "sed -n 's/^requirepass /AUTH /p; $aPING' /run/secrets/redis.conf | redis-cli | grep PONG"
 
 # To a file: what redis-cli writes to its output ends with a mark of the protocol.
-DUMP = f"""set -e
+DUMP = """set -e
 trap 'rm -f /data/endolab.rdb' EXIT
-{PASSWORD}
-redis-cli --rdb /data/endolab.rdb >&2
+sed -n 's/^requirepass //p' /run/secrets/redis.conf | redis-cli --askpass --rdb /data/endolab.rdb >&2
 cat /data/endolab.rdb"""
 
 
