@@ -280,7 +280,7 @@ def test_a_kill_before_any_change_of_the_disk_promotes_once(restart: str, monkey
             if restart == "trains" or not recorded:
                 lab.train(1)
             else:
-                training.finish(lab.bundle, json.loads(record.read_text()))
+                training.finish(lab.bundle, [json.loads(record.read_text())])
             assert len(lab.trained()) == trained + (not recorded), step
             assert lab.weights.read_text() == f"new {len(lab.trained())}", step
             assert lab.previous() == ["old"], step
@@ -308,7 +308,7 @@ def test_a_candidate_that_the_record_does_not_announce_is_removed(lab: Lab) -> N
     """It may be cut, or come from a training that left no record."""
     lab.candidate.write_text("new")
     record = {"promoted": True, "weights": "of others", "at": "2026-01-01T00:00:00+00:00", "keep": 1}
-    training.finish(lab.bundle, record)
+    training.finish(lab.bundle, [record])
     assert lab.weights.read_text() == "old"
     assert not lab.candidate.exists()
 
@@ -334,6 +334,28 @@ def test_only_so_many_weights_are_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert lab.previous()[: len(left) or None] == left
     assert len(lab.previous()) == min(keep, 4)
     assert len(times) == 5  # also within one second
+
+
+def test_a_clock_that_is_set_back_costs_no_weights(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for iteration, month in enumerate(("03", "02", "01"), 1):
+        monkeypatch.setattr(training, "now", lambda month=month: f"2026-{month}-01T00:00:00+00:00")
+        lab.train(iteration)
+    assert set(lab.previous()) == {"new 1", "new 2"}
+
+
+def test_a_promotion_that_was_killed_is_completed_after_a_clock_was_set_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.train(1)
+    monkeypatch.setattr(training, "_promote", lambda *_: sys.exit())
+    with pytest.raises(SystemExit):
+        lab.train(2)
+    monkeypatch.undo()
+    monkeypatch.setattr(training.Guard, "_judge", lambda self: {"promoted": False, "why": "told so"})
+    later = lab.records.stat().st_mtime + 40 * 86400
+    os.utime(lab.records / "1-tool.json", (later, later))
+    lab.train(3)
+    assert lab.weights.read_text() == "new 2"
 
 
 @pytest.mark.parametrize("share", [0, 1, -1, 1.5])

@@ -154,7 +154,7 @@ def killed(folder: Path) -> dict[str, Any]:
         states.append(lab.state())
     record = json.loads((lab.records / "1-tooltracking.json").read_text())
     for _ in range(2):
-        training.finish(lab.bundle, record)
+        training.finish(lab.bundle, [record])
         states.append(lab.state())
     return {"record": record, "states": states}
 

@@ -45,7 +45,7 @@ def kill_some(times: int, inventory: str, conf: dict[str, Any]) -> None:
     chosen = random.Random(seed)
     for number in range(times):
         settings = {
-            "cvat_disk_usage_max": 80 - number,
+            "cvat_disk_usage_max": 99 - number,
             "monailabel_conf": {**conf, "train_max_epochs": 1 + number % 2},
         }
         print(f"killed at {kill_at(chosen.randrange(1, TASKS), inventory, settings)}")

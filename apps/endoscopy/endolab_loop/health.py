@@ -28,7 +28,8 @@ def ailment(status: dict[str, Any], at: datetime | None = None) -> str | None:
     patience = 3 * status["interval"] + 60
 
     def age(key: str) -> float:
-        return (at - datetime.fromisoformat(status[key])).total_seconds() if status[key] else float("inf")
+        # What is of the future is from before the clock was set back.
+        return abs((at - datetime.fromisoformat(status[key])).total_seconds()) if status[key] else float("inf")
 
     if age("alive_at") > patience:
         return f"the loop's thread has not shown itself since {status['alive_at']}"

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -64,11 +64,18 @@ def guard(
     return guarded
 
 
-def finish(bundle: Path, record: dict[str, Any]) -> None:
-    """Completes the promotion that `record`, the newest of its model, announces; removes any other candidate."""
+def finish(bundle: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Completes the promotion that one of the model's `records` announces; removes any other candidate.
+
+    Which of them is the newest does not matter: a clock that was set back would tell it wrongly.
+    """
     candidate = bundle / "models" / "model.pt.candidate"
-    if record["promoted"] and candidate.exists() and _sum(candidate) == record["weights"]:
-        _promote(candidate, candidate.with_name("model.pt"), record)
+    if candidate.exists():
+        weights = _sum(candidate)
+        for record in records:
+            if record["promoted"] and record["weights"] == weights:
+                _promote(candidate, candidate.with_name("model.pt"), record)
+                break
     candidate.unlink(missing_ok=True)
 
 
@@ -143,8 +150,7 @@ class Guard(BundleTrainTask):
         record = self.records / f"{iteration}-{model}.json"
         if record.parent != self.records:
             raise ValueError(f"iteration is {iteration}; it must not hold a slash")
-        newest = max(self.records.glob(f"*-{model}.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
-        finish(bundle, read_json(newest) if newest else {"promoted": False})
+        finish(bundle, map(read_json, self.records.glob(f"*-{model}.json")))
         if iteration is not None and (known := read_json(record)):
             return dict(known)
 
@@ -167,7 +173,7 @@ class Guard(BundleTrainTask):
         if iteration is not None:  # before the promotion, so that one that is killed is completed, not trained again
             self.records.mkdir(parents=True, exist_ok=True)
             write_json(record, outcome)
-        finish(bundle, outcome)
+        finish(bundle, [outcome])
         return outcome
 
     def _in_scratch(self, scratch: Path) -> Guard:
@@ -289,7 +295,9 @@ def _promote(candidate: Path, weights: Path, record: dict[str, Any]) -> None:
             os.link(weights, old)
         except OSError:  # a file system without hard links
             shutil.copy2(weights, old)
-        for outdated in sorted(previous.glob("model-*.pt"))[: -record["keep"] or None]:
+        # Their own times only grow; those in their names follow the clock, which may be set back.
+        kept = sorted(previous.glob("model-*.pt"), key=lambda path: path.stat().st_mtime_ns)
+        for outdated in kept[: -record["keep"] or None]:
             outdated.unlink()
     os.utime(candidate, (stamp, stamp))
     candidate.replace(weights)

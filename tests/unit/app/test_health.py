@@ -45,6 +45,10 @@ def test_a_thread_that_is_gone_is_seen_in_every_phase() -> None:
         assert "has not shown itself" in (health.ailment(status(phase=phase, alive_at=ago(241)), NOW) or "")
 
 
+def test_a_clock_that_was_set_back_hides_no_thread_that_is_gone() -> None:
+    assert "has not shown itself" in (health.ailment(status(alive_at=ago(-86400)), NOW) or "")
+
+
 def test_a_cvat_that_is_away_for_long_is_said_with_what_to_do() -> None:
     error = {"what": "CVAT does not answer", "remedy": "start it"}
     assert health.ailment(status(polled_at=ago(241), error=error), NOW) == "CVAT does not answer: start it"
