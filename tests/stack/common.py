@@ -76,3 +76,9 @@ def cvat(host: Host, variables: dict[str, Any], path: str) -> dict[str, Any]:
     url = f"http://127.0.0.1:{variables.get('edge_http_port', 8080)}/api/{path}"
     answer: dict[str, Any] = json.loads(host.check_output("curl -fsS -u %s %s", login(variables, "admin"), url))
     return answer
+
+
+def open_tasks(host: Host, variables: dict[str, Any], path: str = "tasks") -> list[dict[str, Any]]:
+    """CVAT's tasks of which every frame is there; until then the loop names a task UPLOADING_."""
+    found: list[dict[str, Any]] = cvat(host, variables, path)["results"]
+    return [task for task in found if not task["name"].startswith("UPLOADING_")]

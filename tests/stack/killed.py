@@ -45,6 +45,7 @@ def kill_some(times: int, inventory: str, conf: dict[str, Any]) -> None:
     chosen = random.Random(seed)
     for number in range(times):
         settings = {
+            # From the top, as CVAT is not healthy on a disk that is fuller.
             "cvat_disk_usage_max": 99 - number,
             "monailabel_conf": {**conf, "train_max_epochs": 1 + number % 2},
         }

@@ -10,7 +10,7 @@ import pytest
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, login, wait_until
+from tests.stack.common import ANALYTICS, SERVICES, ask, cvat, healthy, login, open_tasks, wait_until
 from tests.stack.privileges import documented, running
 
 
@@ -64,12 +64,8 @@ def test_the_server_gets_the_parameters_unchanged(host: Host) -> None:
 
 
 def test_the_loop_asks_for_as_many_frames_as_it_may(host: Host, variables: dict[str, Any]) -> None:
-    def tasks() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = cvat(host, variables, "tasks")["results"]
-        return [task for task in found if not task["name"].startswith("UPLOADING_")]
-
-    wait_until(lambda: bool(tasks()), 300, "an open task")
-    assert [(task["name"], task["size"]) for task in tasks()] == [("it's $HOME_1", 4)]
+    wait_until(lambda: bool(open_tasks(host, variables)), 300, "an open task")
+    assert [(task["name"], task["size"]) for task in open_tasks(host, variables)] == [("it's $HOME_1", 4)]
     assert cvat(host, variables, "projects")["results"][0]["name"] == 'Frauenklinik "Süd"'
     assert "cuda" not in json.dumps(host.check_output("curl -fsS http://127.0.0.1:9000/info/"))
 

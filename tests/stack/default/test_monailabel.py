@@ -8,7 +8,7 @@ from typing import Any
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from tests.stack.common import cvat, wait_until
+from tests.stack.common import cvat, open_tasks, wait_until
 
 DATASETS = "/srv/endolab/datasets"
 APPS = "/srv/endolab/apps"
@@ -93,8 +93,7 @@ def test_the_loop_is_alive(host: Host) -> None:
 
 def test_frames_are_in_cvat_in_a_task_of_the_loop(host: Host, variables: dict[str, Any]) -> None:
     def tasks() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = cvat(host, variables, "tasks?search=ActiveLearning_Iteration")["results"]
-        return [task for task in found if not task["name"].startswith("UPLOADING_")]
+        return open_tasks(host, variables, "tasks?search=ActiveLearning_Iteration")
 
     wait_until(lambda: bool(tasks()), 300, "an open task")
     assert [(task["name"], task["size"]) for task in tasks()] == [("ActiveLearning_Iteration_1", 10)]
