@@ -116,9 +116,11 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
     ],
 ]
 
-# Lines that say what failed, of pytest and of Ansible, and how many of each part are said again at the end.
+# Lines that say what failed, of pytest and of Ansible, once they have lost their colours, and how many of each part are
+# said again at the end.
 FAILURE = re.compile(r"FAILED |ERROR |\bE   |fatal: |failed: \[")
-FAILURES = 8
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+FAILURES = 20
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ def run(part: str, commands: Part, console: Console) -> Outcome:
             assert process.stdout is not None
             for line in process.stdout:
                 print(f"{part:9} | {line}", end="", flush=True)
-                if FAILURE.search(line):
-                    failures.append(line.strip()[:300])
+                if FAILURE.search(plain := COLOUR.sub("", line).strip()):
+                    failures.append(plain[:300])
         if process.returncode:
             return Outcome(time.monotonic() - start, False, list(failures))
     return Outcome(time.monotonic() - start, True, [])
