@@ -103,10 +103,14 @@ def loop_rows(status: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
 def frame_counts(counts: Mapping[str, int], there: int | None) -> str:
     if not counts:
         return f"{there} there, not counted by the loop yet"
-    left = counts["total"] - counts["labelled"] - counts["unreadable"] - counts["discarded"]
     parts = [f"{counts['total']} in all", f"{counts['scored']} scored", f"{counts['labelled']} labelled"]
     also = [f"{counts[kind]} {kind}" for kind in ("unreadable", "discarded") if counts[kind]]
-    return ", ".join([*parts, f"{max(0, left)} left", *also])
+    return ", ".join([*parts, f"{left(counts)} left", *also])
+
+
+def left(counts: Mapping[str, int]) -> int:
+    """How many frames may still be asked for."""
+    return max(0, counts["total"] - counts["labelled"] - counts["unreadable"] - counts["discarded"])
 
 
 def trained(record: Mapping[str, Any]) -> str:
@@ -141,10 +145,14 @@ def shown(number: int | None) -> str:
 
 def moment(time: str, at: str) -> str:
     """A time with its distance from `at`: `2026-11-25T12:00:00+00:00 (12 s ago)`."""
+    return f"{time} ({distance(time, at)})"
+
+
+def distance(time: str, at: str) -> str:
     seconds = round((datetime.fromisoformat(at) - datetime.fromisoformat(time)).total_seconds())
     size, unit = next((each for each in UNITS if abs(seconds) >= 2 * each[0]), UNITS[-1])
-    distance = f"{abs(seconds) // size} {unit}"
-    return f"{time} ({distance} ago)" if seconds >= 0 else f"{time} (in {distance})"
+    long = f"{abs(seconds) // size} {unit}"
+    return f"{long} ago" if seconds >= 0 else f"in {long}"
 
 
 class FilterModule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.endolab.active_learning.plugins.filter.fleet_rows import fleet_rows
 from ansible_collections.endolab.active_learning.plugins.filter.host_status import gpu, host_status, state
 from ansible_collections.endolab.active_learning.plugins.filter.status_block import moment, status_block
 
@@ -333,3 +334,40 @@ def test_long_lines_are_wrapped_and_links_are_not() -> None:
 )
 def test_times_are_shown_with_their_distance(time: str, shown: str) -> None:
     assert moment(time, "2026-11-25T12:00:00+00:00") == f"{time} ({shown})"
+
+
+def test_a_fleet_has_a_line_for_each_host() -> None:
+    two = [f"{number}, {UUID}, NVIDIA H100 PCIe, 3210 MiB, 81559 MiB, 97 %" for number in range(2)]
+    failing = {**LOOP, "polled_at": None, "frames": {}, "ailment": "the loop has been silent " + "for long " * 20}
+    answer = {"status": 200, "json": failing, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL}
+    rows = fleet_rows(
+        [
+            seen(gpu_lines=two),
+            seen(name="gpu2", gpu_lines=[], answer=answer, containers=[]),
+            seen(name="front", gpu_wanted=False, answer=None),
+            seen(name="gone", host=None),
+        ]
+    )
+    assert rows[0] == {
+        "host": "gpu1",
+        "gpu": "2 x NVIDIA H100 PCIe, 81559 MiB",
+        "driver": "580.95.05",
+        "phase": "annotating",
+        "iteration": 3,
+        "scored": 29,
+        "labelled": 20,
+        "unlabelled": 27,
+        "polled": "12 s ago",
+        "problem": None,
+    }
+    assert rows[1] == {
+        "host": "gpu2",
+        "gpu": UUID,
+        "driver": "580.95.05",
+        "phase": "annotating",
+        "iteration": 3,
+        "polled": None,
+        "problem": "cvat-server-1, monailabel are missing (and 1 more)",
+    }
+    assert rows[2] == {"host": "front", "gpu": None, "driver": None, "problem": None}
+    assert rows[3] == {"host": "gone", "gpu": None, "driver": None, "problem": "gone cannot be reached"}
