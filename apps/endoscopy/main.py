@@ -2,8 +2,8 @@
 
 It is found by MONAI Label through its class that has MONAILabelApp as a direct base. Flags and REST stay those of the
 shipped app. What is replaced: the datastore's index (endolab_loop.datastore), the client of CVAT (endolab_loop.cvat),
-the choice of frames and the poll loop (endolab_loop.loop), training (endolab_loop.training), unchecked --conf keys
-(endolab_loop.conf). Each module names the faults that it cures.
+the choice of frames and the poll loop (endolab_loop.loop), scoring (endolab_loop.scoring), training
+(endolab_loop.training), unchecked --conf keys (endolab_loop.conf). Each module names the faults that it cures.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ sys.path += [str(path) for path in sorted((APP / "libraries").glob("*.zip"))]
 from endolab_loop import conf as confs  # noqa: E402
 from endolab_loop import health  # noqa: E402
 from endolab_loop.datastore import LoopDatastore  # noqa: E402
-from endolab_loop.scoring import tolerant  # noqa: E402
+from endolab_loop.scoring import from_probabilities  # noqa: E402
 from endolab_loop.training import TrainingConf, guard  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,10 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
 
     def init_scoring_methods(self) -> dict[str, Any]:
         methods = super().init_scoring_methods()
-        return {name: tolerant(each) if isinstance(each, EpistemicScoring) else each for name, each in methods.items()}
+        return {
+            name: from_probabilities(each) if isinstance(each, EpistemicScoring) else each
+            for name, each in methods.items()
+        }
 
     def async_scoring(self, method: str | None, params: dict[str, Any] | None = None) -> Any:
         """Only the server starts scorings; a training child that asks for one by http://127.0.0.1 fails behind TLS."""

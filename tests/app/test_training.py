@@ -1,4 +1,4 @@
-"""A training publishes better weights only, exactly once, and never validates on what it has seen; scorings at once."""
+"""A training publishes better weights only, exactly once, and never validates on what it has seen."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import docker
 import numpy as np
 import pytest
 from endolab_loop import training
@@ -21,46 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "endolab/stand-in/projectmonai/monailabel:latest"
-SCRIPT = "/checkout/tests/app/training_in_image.py"
+from tests.app.conftest import Scenario, found_in_image
+
 EMPTY: dict[str, list[str]] = {"training": [], "validation": []}
 
 # ---- inside MONAI Label's image
 
 
-Scenario = Callable[[str], dict[str, Any]]
-
-
 @pytest.fixture(scope="module")
 def scenario() -> Scenario:
-    """What a scenario of training_in_image.py found, by the scenario's name."""
-    with closing(docker.from_env(timeout=600)) as engine:
-        container = engine.containers.run(
-            IMAGE,
-            ["python3", SCRIPT],
-            volumes={str(ROOT): {"bind": "/checkout", "mode": "ro"}},
-            environment={
-                "OMP_NUM_THREADS": "1",  # two that wait for each other are ten times slower on busy cores
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": "/checkout/apps/endoscopy",
-            },
-            network_mode="none",
-            detach=True,
-        )
-        try:
-            code = container.wait()["StatusCode"]
-            assert code == 0, container.logs(tail=60).decode()
-            lines = container.logs(stderr=False).decode().splitlines()
-        finally:
-            container.remove(force=True)
-    found = {each["scenario"]: each for each in map(json.loads, filter(lambda line: line.startswith('{"sc'), lines))}
-
-    def of(name: str) -> dict[str, Any]:
-        assert "failed" not in found[name], found[name]["failed"]
-        return dict(found[name])
-
-    return of
+    return found_in_image("training_in_image.py")
 
 
 def test_better_weights_replace_the_old_ones_which_are_kept(scenario: Scenario) -> None:
@@ -176,12 +144,6 @@ def test_what_is_no_number_is_not_better(scenario: Scenario) -> None:
     assert not result["outcome"]["promoted"]
     assert (result["outcome"]["before"], result["outcome"]["after"]) == (None, None)
     assert result["states"][0] == result["states"][1]
-
-
-def test_frames_that_are_scored_at_once_do_not_spoil_each_other(scenario: Scenario) -> None:
-    for known in scenario("two_threads")["known"].values():
-        assert known["unreadable"] == ""
-        assert 0 < known["epistemic_entropy"] < 1
 
 
 # ---- without torch

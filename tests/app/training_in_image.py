@@ -1,4 +1,4 @@
-"""Trains and scores inside MONAI Label's image, and prints what came of it: one line of JSON for each scenario.
+"""Trains inside MONAI Label's image, and prints what came of it: one line of JSON for each scenario.
 
 Usage, with the checkout at /checkout: python3 /checkout/tests/app/training_in_image.py [SCENARIO...]
 """
@@ -10,13 +10,11 @@ import importlib
 import json
 import logging
 import sys
-import threading
 import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,12 +24,9 @@ sys.path[:0] = [str(ROOT / "apps" / "endoscopy"), str(ROOT / "molecule" / "stand
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from endolab_loop import scoring, training  # noqa: E402
+from endolab_loop import training  # noqa: E402
 from frames import generate  # noqa: E402
 from monai.handlers import MeanDice  # noqa: E402
-from monai.transforms import Resized  # noqa: E402
-from monailabel.tasks.infer.basic_infer import BasicInferTask  # noqa: E402
-from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring  # noqa: E402
 from monailabel.tasks.train.bundle import BundleTrainTask  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -235,55 +230,14 @@ def no_number(folder: Path) -> dict[str, Any]:
     return {"outcome": outcome, "states": [start, lab.state()]}
 
 
-def two_threads(folder: Path) -> dict[str, Any]:
-    """Two frames scored at once: both threads make their transforms, one of them until the other has used its own."""
-    lab = Lab(folder, training.TrainingConf(), QUICK)
-    lab.labelled = 2
-    images = {Path(item["image"]).stem: item["image"] for item in lab.datalist()}
-    known: dict[str, dict[str, Any]] = {name: {} for name in images}
-    making, inferring, used = threading.Barrier(2, timeout=60), threading.Barrier(2, timeout=60), threading.Event()
-    first: list[int] = []
-    resized, infer = Resized.__init__, BasicInferTask.run_inferer
-
-    def make_both(*arguments: Any, **options: Any) -> None:
-        if making.wait():
-            used.wait(60)
-        else:
-            first.append(threading.get_ident())
-        resized(*arguments, **options)
-
-    def infer_both(*arguments: Any, **options: Any) -> Any:
-        if threading.get_ident() in first:
-            used.set()
-        inferring.wait()
-        return infer(*arguments, **options)
-
-    infers = importlib.import_module("lib.infers")
-    task = infers.ToolTracking(str(lab.bundle), {}, dropout=0.2, train_mode=True, skip_writer=True)
-    method = scoring.tolerant(EpistemicScoring(infer_task=task, simulation_size=3, use_variance=True))
-    datastore = SimpleNamespace(
-        get_unlabeled_images=lambda: list(images),
-        get_image_info=known.get,
-        get_image_uri=images.get,
-        update_image_info=lambda name, info: known[name].update(info),
-    )
-    with (
-        patch.object(Resized, "__init__", make_both),
-        patch.object(BasicInferTask, "run_inferer", infer_both),
-    ):
-        method({"max_workers": 2, "device": "cpu"}, datastore)
-    return {"known": known}
-
-
 SCENARIOS: list[Callable[[Path], dict[str, Any]]] = [
     better_then_worse, killed, splits, two_classes, no_weights, tracked, other_process, no_epoch, no_number,
-    two_threads,
 ]  # fmt: skip
 
 
-def main() -> None:
+def main(scenarios: list[Callable[[Path], dict[str, Any]]]) -> None:
     logging.disable(logging.INFO)
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         if scenario.__name__ in (sys.argv[1:] or scenario.__name__):
             with TemporaryDirectory() as folder:
                 try:
@@ -294,4 +248,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(SCENARIOS)

@@ -23,7 +23,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "conf keys of MONAI Label": [
         ({"monailabel_conf": {"epistemic_top_k": -3}}, "epistemic_top_k is -3. Write how many frames go into a task"),
         ({"monailabel_conf": {"epistemic_max_samples": -1}}, "how many frames are scored in one round, or 0 for all."),
-        ({"monailabel_conf": {"epistemic_simulation_size": 1}}, "Variance needs at least 2 passes"),
+        ({"monailabel_conf": {"epistemic_simulation_size": 1}}, "Passes can disagree when there are 2 or more"),
         ({"monailabel_conf": {"auto_finetune_check_interval": 0}}, "Write seconds, 1 or more; 60 is usual."),
         ({"monailabel_conf": {"cvat_image_quality": 500}}, "Write a number from 1 to 100; 70 is usual."),
         ({"monailabel_conf": {"cvat_segment_size": -1}}, "Write how many frames are one job, or 0"),

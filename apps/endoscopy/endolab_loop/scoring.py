@@ -1,16 +1,32 @@
-"""Scoring that one bad frame does not end, and whose threads do not disturb each other."""
+"""Scores from probabilities, with as few passes of the network as it takes; one bad frame does not end a scoring.
+
+A frame is decoded once, and the encoder, which has no dropout, sees it once; only the decoder is asked again and again.
+What it says each time are probabilities, and nothing but dropout is random. Each frame is normalised by its own
+statistics: by those of the training, the network is sure, and wrong, where a frame is unlike all that it has seen.
+
+Cures, of the shipped scoring: a frame that ends it; threads that undo each other's transforms; passes that each decode
+the frame, run the whole network, and look for contours that nobody asks for; masks, most of whose votes are ties; batch
+norm that keeps something of each frame scored before, and drop-connect that is random, too.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
 import threading
+from functools import partial
 from typing import Any
 
+import torch
+from monai.networks.nets import FlexibleUNet
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
+from monailabel.utils.others.generic import name_to_device
+from torch import Tensor, nn
 
 UNREADABLE = "unreadable"
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +34,8 @@ logger = logging.getLogger(__name__)
 def apart(task: BasicInferTask) -> BasicInferTask:
     """Returns a copy of `task` for one thread: it shares the loaded network, and its transforms are its own.
 
-    Cures: threads that both make the transforms of one config, at the start of a scoring. The config keeps those of
-    the last, so that another one cannot undo what it has done to its frame, and this frame gets no score.
+    Threads that both make the transforms of one config, at the start of a scoring, undo each other's: the config keeps
+    those of the last, so that another one cannot invert what it has done to its frame.
     """
     alone = copy.copy(task)
     if hasattr(task, "bundle_config"):
@@ -27,21 +43,93 @@ def apart(task: BasicInferTask) -> BasicInferTask:
     return alone
 
 
-def tolerant(method: EpistemicScoring) -> EpistemicScoring:
-    """Lets a scoring go on after a frame that it cannot read (the shipped one ends there), and says so of the frame."""
+class Known(nn.Module):
+    """Stands for an encoder that has seen its images already."""
+
+    def __init__(self, features: list[Tensor]) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, _: Tensor) -> list[Tensor]:
+        return self.features
+
+
+def by_itself(norm: nn.BatchNorm2d, features: Tensor) -> Tensor:
+    """What a batch norm makes of each image by the image's own statistics, and does not remember."""
+    if features.shape[2:].numel() == 1:  # there are none
+        return nn.BatchNorm2d.forward(norm, features)
+    return nn.functional.instance_norm(features, weight=norm.weight, bias=norm.bias, eps=norm.eps)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Of the classes, dimension 1, in nats; what has one channel is a class or is not."""
+    terms = torch.special.entr(probabilities)
+    if probabilities.shape[1] == 1:
+        terms = terms + torch.special.entr(1 - probabilities)
+    return terms.sum(1, keepdim=True)
+
+
+def disagreement(network: nn.Module, images: Tensor, passes: int) -> Tensor:
+    """How much passes with dropout disagree on each pixel: the entropy of their mean, less the mean of their entropies.
+
+    In nats (mutual information): 0 where all passes say the same, however unsure they are of it.
+    """
+    together = passes if images.is_cuda else 1  # a GPU takes them all at once; a CPU gains nothing by it
+    with torch.inference_mode():
+        asked = network
+        if isinstance(network, FlexibleUNet):
+            asked = copy.copy(network)
+            features = Known([torch.cat([each] * together) for each in network.encoder(images)])
+            asked._modules = {**network._modules, "encoder": features}
+        images = torch.cat([images.as_subclass(Tensor)] * together)
+        total, own = torch.zeros(()), torch.zeros(())
+        for _ in range(0, passes, together):
+            logits = asked(images)
+            probabilities = logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid()
+            total = total + sum(probabilities.chunk(together))
+            own = own + sum(entropy(probabilities).chunk(together))
+        return entropy(total / passes) - own / passes
+
+
+def ask(task: BasicInferTask, image: str, passes: int) -> Tensor:
+    """The disagreement on an image, in the size in which the network sees it.
+
+    task: this thread's own, from apart(). Raises ValueError where its network has no dropout, and what the bundle's
+    transforms raise where they cannot read the image.
+    """
+    device = name_to_device(task.config().get("device"))
+    data = {**copy.deepcopy(task.config()), "image": image, "image_path": image, "device": device}
+    data = task.run_pre_transforms(data, task.pre_transforms(data))
+    task.train_mode = False
+    network = task._get_network(device, data)
+    asked_again = network.decoder if isinstance(network, FlexibleUNet) else network
+    random = [module for module in asked_again.modules() if isinstance(module, DROPOUTS) and module.p]
+    if not random:
+        raise ValueError("the network has no dropout, so that it is never unsure")
+    for module in random:
+        module.train()
+    for norm in [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]:
+        norm.forward = partial(by_itself, norm)
+    asked = copy.copy(task)
+    asked._get_network = lambda *_: partial(disagreement, network, passes=passes)
+    return asked.run_inferer(data, device=device)[task.output_label_key]
+
+
+def from_probabilities(method: EpistemicScoring) -> EpistemicScoring:
+    """Lets a scoring ask its model so, and go on after a frame that it cannot read, of which it says so."""
     own = threading.local()  # making transforms anew for each frame would cost as much as a pass of the network
 
     def run_scoring(frame: str, simulation_size: int, weights: int, datastore: Any) -> None:
         if not hasattr(own, "task"):
             own.task = apart(method.infer_task)
-        scorer = copy.copy(method)
-        scorer.infer_task = own.task
+            own.task.set_loglevel("error")
+        known: dict[str, Any] = {UNREADABLE: "", method.key_output_ts: weights}
         try:
-            type(method).run_scoring(scorer, frame, simulation_size, weights, datastore)
-            known: dict[str, Any] = {UNREADABLE: ""}
+            score = ask(own.task, datastore.get_image_uri(frame), simulation_size).mean()
+            known[method.key_output_entropy] = float(score)
         except Exception as error:
             logger.exception("frame %s could not be scored", frame)
-            known = {UNREADABLE: f"{type(error).__name__}: {error}"[:300], method.key_output_ts: weights}
+            known[UNREADABLE] = f"{type(error).__name__}: {error}"[:300]
         datastore.update_image_info(frame, known)
 
     method.run_scoring = run_scoring

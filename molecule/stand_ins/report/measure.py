@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -17,7 +18,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from report.history import BUNDLE, Iteration, digest, iterations, weights_in
 
 MODEL = "tooltracking"
 
-# The variance of what is 0 in one half of the passes and 1 in the other; no pixel differs more.
-MOST = 0.25
+# The disagreement where one half of the passes is sure that it is 0, and the other that it is 1; there is no more.
+MOST = math.log(2)
 
 Picture = NDArray[np.uint8]
 
@@ -67,21 +67,16 @@ class World:
             return rasterise(self.lab.predict(frame), *image.size, self.lab.label_map)
 
     def heat(self, frame: str) -> NDArray[np.float32]:
-        """What the epistemic score of a frame is the mean of: how much passes with dropout differ, pixel by pixel."""
+        """What the epistemic score of a frame is the mean of: how much passes with dropout disagree, pixel by pixel."""
+        from endolab_loop.scoring import apart, ask
+
         method = self.app._scoring_methods[f"{MODEL}_epistemic"]
-        variance, maps = method.variance_volume, []
-
-        def kept(passes: Any) -> Any:
-            maps.append(variance(passes))
-            return maps[-1]
-
-        method.variance_volume = kept
+        file = self.app.datastore().get_image_uri(frame)
         torch.manual_seed(0)  # the same report each time
-        try:
-            method.run_scoring(frame, method.simulation_size, 1, self.app.datastore())
-        finally:
-            method.variance_volume = variance
-        return np.asarray(maps[0], np.float32).squeeze().T  # MONAI's readers turn the axes of a picture
+        found = ask(apart(method.infer_task), file, method.simulation_size)
+        heat = np.asarray(found, np.float32).squeeze().T  # MONAI's readers turn the axes of a picture
+        with Image.open(file) as image:
+            return np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BILINEAR))
 
     def dice(self) -> float:
         """The mean Dice, 0 to 1, on the test frames; a frame that rightly shows nothing counts as 1."""

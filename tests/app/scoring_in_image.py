@@ -1,0 +1,129 @@
+"""Scores inside MONAI Label's image, and prints what came of it: one line of JSON for each scenario.
+
+Usage, with the checkout at /checkout: python3 /checkout/tests/app/scoring_in_image.py [SCENARIO...]
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from PIL import Image
+
+from tests.app.training_in_image import QUICK, Lab, main  # finds the app and the stand-ins, too
+
+from endolab_loop import scoring, training  # isort: skip
+from frames import generate  # isort: skip
+from monai.networks.nets import FlexibleUNet  # isort: skip
+from monai.transforms import LoadImaged  # isort: skip
+from monailabel.tasks.infer.basic_infer import BasicInferTask  # isort: skip
+from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring  # isort: skip
+
+ToolTracking = importlib.import_module("lib.infers").ToolTracking  # the shipped app's
+
+
+class Scores:
+    """A bundle, frames, and a scoring of them as the app makes it; `known` is what the datastore learns."""
+
+    def __init__(self, folder: Path, frames: int, **changes: Any) -> None:
+        lab = Lab(folder, training.TrainingConf(), QUICK)
+        lab.labelled = frames
+        self.images = {Path(item["image"]).stem: item["image"] for item in lab.datalist()}
+        self.known: dict[str, dict[str, Any]] = {name: {} for name in self.images}
+        options = {"dropout": 0.2, "train_mode": True, "skip_writer": True, **changes}
+        self.task = ToolTracking(str(lab.bundle), {}, **options)
+        self.method = scoring.from_probabilities(EpistemicScoring(self.task, simulation_size=3, use_variance=True))
+
+    def run(self, workers: int) -> None:
+        datastore = SimpleNamespace(
+            get_unlabeled_images=lambda: list(self.images),
+            get_image_info=self.known.get,
+            get_image_uri=self.images.get,
+            update_image_info=lambda name, info: self.known[name].update(info),
+        )
+        self.method({"max_workers": workers, "device": "cpu"}, datastore)
+
+
+def counted(folder: Path) -> dict[str, Any]:
+    """How often one frame is decoded, and asked of each half of the network; which parts of it are random."""
+    scores, calls = Scores(folder, 1), Counter[str]()
+    random: set[str] = set()
+    load, infer = LoadImaged.__call__, BasicInferTask.run_inferer
+
+    def count_loads(*arguments: Any, **options: Any) -> Any:
+        calls["decoded"] += 1
+        return load(*arguments, **options)
+
+    def watch(task: BasicInferTask, *arguments: Any, **options: Any) -> Any:
+        (network,) = (kept for kept, _ in task._networks.values())
+        for half in ("encoder", "decoder"):
+            getattr(network, half).register_forward_pre_hook(lambda *_, half=half: calls.update([half]))
+        random.update(type(module).__name__ for module in network.modules() if module.training)
+        return infer(task, *arguments, **options)
+
+    with patch.object(LoadImaged, "__call__", count_loads), patch.object(BasicInferTask, "run_inferer", watch):
+        scores.run(workers=1)
+    return {"calls": calls, "random": sorted(random)}
+
+
+def whole_passes(folder: Path) -> dict[str, Any]:
+    """The disagreement of one encoder pass with several decoder passes, and of as many passes of the whole network."""
+    scores = Scores(folder, 1)
+    (image,) = scores.images.values()
+    torch.manual_seed(0)
+    quick = scoring.ask(scoring.apart(scores.task), image, 3)
+    torch.manual_seed(0)
+    with patch.object(scoring, "FlexibleUNet", type("NoSuchNetwork", (), {})):
+        whole = scoring.ask(scoring.apart(scores.task), image, 3)
+    assert isinstance(next(iter(scores.task._networks.values()))[0], FlexibleUNet)
+    return {"far": float((quick - whole).abs().max()), "mean": float(quick.mean()), "least": float(quick.min())}
+
+
+def remembered(folder: Path) -> dict[str, Any]:
+    """What of the network is another after a frame was scored."""
+    scores = Scores(folder, 2)
+    task, (one, other) = scoring.apart(scores.task), scores.images.values()
+    scoring.ask(task, one, 3)
+    ((network, _),) = scores.task._networks.values()
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    scoring.ask(task, other, 3)
+    changed = [name for name, values in network.state_dict().items() if not values.equal(before[name])]
+    return {"known": len(before), "changed": changed}
+
+
+def unfamiliar(folder: Path) -> dict[str, Any]:
+    """Scores of frames that differ in nothing but the metal, which the bundle knows or does not know."""
+    task = scoring.apart(Scores(folder, 1).task)
+    found: dict[str, list[float]] = {}
+    for metal, brass in (("steel", 0.0), ("brass", 1.0)):
+        for number, frame in enumerate(generate.draw_frames(16, 5, 160, 120, brass)):
+            if frame.mask.any():
+                path = folder / f"{metal}_{number}.png"
+                Image.fromarray(frame.image).save(path)
+                found.setdefault(metal, []).append(float(scoring.ask(task, str(path), 5).mean()))
+    return found
+
+
+def bad_frames(folder: Path) -> dict[str, Any]:
+    """One frame of three is torn."""
+    scores = Scores(folder, 3)
+    torn = Path(scores.images["frame_1"])
+    torn.write_bytes(torn.read_bytes()[:100])
+    scores.run(workers=2)
+    return {"known": scores.known}
+
+
+def never_unsure(folder: Path) -> dict[str, Any]:
+    """A network without dropout."""
+    scores = Scores(folder, 1, dropout=0.0)
+    scores.run(workers=1)
+    return {"known": scores.known}
+
+
+if __name__ == "__main__":
+    main([counted, whole_passes, remembered, unfamiliar, bad_frames, never_unsure])

@@ -1,0 +1,56 @@
+"""Scores come of probabilities, with one encoder pass a frame; a frame or a network that gives none is named."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+import pytest
+
+from tests.app.conftest import Scenario, found_in_image
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return found_in_image("scoring_in_image.py")
+
+
+def test_a_frame_is_decoded_and_encoded_once(scenario: Scenario) -> None:
+    assert scenario("counted")["calls"] == {"decoded": 1, "encoder": 1, "decoder": 3}
+
+
+def test_nothing_but_dropout_is_random(scenario: Scenario) -> None:
+    random = scenario("counted")["random"]
+    assert random
+    assert all("Dropout" in name for name in random), random
+
+
+def test_the_halves_say_what_the_whole_network_says(scenario: Scenario) -> None:
+    found = scenario("whole_passes")
+    assert found["far"] < 1e-6
+    assert found["mean"] > 0
+    assert found["least"] > -1e-6
+
+
+def test_a_frame_leaves_nothing_in_the_network(scenario: Scenario) -> None:
+    found = scenario("remembered")
+    assert found["known"] > 100
+    assert found["changed"] == []
+
+
+def test_frames_unlike_those_of_the_training_score_higher(scenario: Scenario) -> None:
+    found = scenario("unfamiliar")
+    higher = [brass > steel for brass in found["brass"] for steel in found["steel"]]
+    assert mean(higher) > 0.75
+
+
+def test_one_bad_frame_does_not_end_a_scoring(scenario: Scenario) -> None:
+    known = scenario("bad_frames")["known"]
+    assert [bool(known[name]["unreadable"]) for name in sorted(known)] == [False, True, False]
+    assert "epistemic_entropy" not in known["frame_1"]
+    assert all(0 < known[name]["epistemic_entropy"] < 1 for name in ("frame_0", "frame_2"))
+    assert len({each["epistemic_ts"] for each in known.values()}) == 1, "none is tried again with these weights"
+
+
+def test_a_network_without_dropout_is_named(scenario: Scenario) -> None:
+    (known,) = scenario("never_unsure")["known"].values()
+    assert known["unreadable"] == "ValueError: the network has no dropout, so that it is never unsure"
