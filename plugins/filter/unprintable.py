@@ -12,7 +12,8 @@ version_added: 1.0.0
 author: Endolab (@endolab)
 description:
   - A line break or another control character in a name, a path or an address would begin something else in the file
-    that it is written to, and what cannot be seen cannot be checked. Passwords may hold anything.
+    that it is written to, and what cannot be seen cannot be checked. Passwords, and what is a file by itself, may hold
+    anything.
 options:
   _input:
     description: Values by the names of their variables.
@@ -32,6 +33,9 @@ _value:
 """
 
 
+ANYTHING = ("_password", "_ssh_key", "_known_hosts")
+
+
 def holds(value: Any) -> bool:
     """Whether a text in the value, however deep, cannot be printed as one line."""
     if isinstance(value, str):
@@ -42,7 +46,7 @@ def holds(value: Any) -> bool:
 
 
 def unprintable(values: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in sorted(values.items()) if not name.endswith("_password") and holds(value)]
+    return [name for name, value in sorted(values.items()) if not name.endswith(ANYTHING) and holds(value)]
 
 
 class FilterModule:

@@ -101,14 +101,11 @@ ansible_facts:
           description: Whether Docker comes from snap.
           returned: always
           type: bool
-        nft:
-          description: Whether the program nft is there.
+        programs:
+          description: Those of the programs that a role needs, C(nft), C(restic) and C(ssh), that are there.
           returned: always
-          type: bool
-        restic:
-          description: Whether the program restic is there.
-          returned: always
-          type: bool
+          type: list
+          elements: str
         lock:
           description: C(owner), C(machine), C(playbook) and C(since) of the run that changes the host now, or null.
           returned: always
@@ -150,6 +147,8 @@ ansible_facts:
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
 DEFAULT_DATA_ROOT = "/var/lib/docker"
+PROGRAMS = ["nft", "restic", "ssh"]
+PROGRAM_PATH = "/usr/local/bin:/usr/sbin:/sbin:/usr/bin:/bin"
 DOCKER_PACKAGES = ["docker-ce", "docker.io"]
 CONFLICTING_PACKAGES = ["containerd", "containerd.io", "runc", "podman-docker"]
 TOOLKIT_PACKAGE = "nvidia-container-toolkit"
@@ -357,8 +356,7 @@ def main() -> None:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "addresses": addresses(),
         "systemd": Path("/run/systemd/system").is_dir(),
-        "nft": shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is not None,
-        "restic": shutil.which("restic", path="/usr/local/bin:/usr/bin:/bin") is not None,
+        "programs": [name for name in PROGRAMS if shutil.which(name, path=PROGRAM_PATH)],
         "lock": lock(Path(LOCK)),
         "firewalls": active_firewalls(),
         "units": units(show_units()),

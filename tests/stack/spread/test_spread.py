@@ -17,6 +17,7 @@ import testinfra
 from docker.models.containers import Container
 from testinfra.host import Host
 
+from tests.stack.archive import APPS, sums
 from tests.stack.common import login
 from tests.stack.privileges import documented, running
 
@@ -53,6 +54,11 @@ def at_the_hop(host: Host, other: str, *options: str) -> str:
     )
 
 
+def weights(host: Host) -> dict[str, str]:
+    """The sums of a model's weights."""
+    return {path: digest for path, digest in sums(host).items() if path.endswith(".pt")}
+
+
 @contextmanager
 def overheard(name: str, *texts: str) -> Iterator[dict[str, Any]]:
     """What of these texts is on a host's wire meanwhile, and how much else."""
@@ -78,6 +84,15 @@ def test_each_host_makes_an_archive_of_what_it_has(play: Play, front: Host, mode
     assert list(cvats["parts"]) == ["cvat-data", "cvat-keys", "edge"]
     assert list(monai_labels["parts"]) == ["studies", "apps"]
     assert cvats["at"] <= monai_labels["at"], "labels are no earlier than the database"
+
+
+def test_what_a_host_has_lost_comes_back_from_another_by_sftp(play: Play, front: Host, model: Host) -> None:
+    assert front.check_output("ls /mnt/archives/endolab/snapshots")
+    before = weights(model)
+    model.check_output("rm -r %s/endoscopy/model", APPS)
+    done = play("playbooks/restore.yml", "-e", "restore_replace=true")
+    assert done.returncode == 0, done.stdout
+    assert weights(model) == before
 
 
 def test_the_nights_archive_of_labels_is_an_hour_after_cvats(front: Host, model: Host) -> None:

@@ -17,10 +17,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         pytest.skip("restic is not installed")
     (tmp_path / "password").write_text("any password\n", encoding="utf-8")
     (tmp_path / "environment.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "ssh_key").write_text("\n", encoding="utf-8")
     for name in ("state", "state/archive", "studies"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(restic, "PASSWORD", tmp_path / "password")
     monkeypatch.setattr(restic, "ENVIRONMENT", tmp_path / "environment.json")
+    monkeypatch.setattr(restic, "KEY", tmp_path / "ssh_key")
+    monkeypatch.setattr(restic, "KNOWN_HOSTS", tmp_path / "known_hosts")
     monkeypatch.setattr(restic, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(restic, "PAUSE", 0.1)
     monkeypatch.setattr(repository, "STATE", tmp_path / "state")

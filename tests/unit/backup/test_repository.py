@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -178,3 +180,41 @@ def test_times_of_archives_are_utc(shared: Settings, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     archive(shared, DAY + timedelta(days=1))
     assert Repository(shared).archives()[-1].at == DAY + timedelta(days=1)
+
+
+KEYS = ["UserKnownHostsFile=/etc/known_hosts", "StrictHostKeyChecking=yes", "BatchMode=yes"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "destination"),
+    [
+        ("sftp:backup@nas.example.org:/endolab", "backup@nas.example.org"),
+        ("sftp:nas:endolab", "nas"),
+        ("sftp://backup@nas:2222//endolab", "ssh://backup@nas:2222"),
+        ("sftp://backup@[2001:db8::1]:2222/endolab", "ssh://backup@[2001:db8::1]:2222"),
+    ],
+)
+def test_a_host_is_logged_in_to_with_the_key_that_is_for_it(
+    host: Settings, repository: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic, "KNOWN_HOSTS", "/etc/known_hosts")
+    settings = replace(host, repository=repository)
+    assert restic.command(settings) == ["restic"], "root's own"
+    restic.KEY.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n", encoding="utf-8")
+    option, words = restic.command(settings)[1:]
+    ssh = shlex.split(words.removeprefix("sftp.command="))
+    assert option == "-o"
+    assert ssh[:3] == ["ssh", "-i", str(restic.KEY)]
+    assert set(KEYS) <= set(ssh)
+    assert ssh[-3:] == [destination, "-s", "sftp"]
+    assert restic.command(host) == ["restic"], "not for a directory"
+
+
+def test_why_a_host_lets_nobody_in_is_said(host: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text("#!/bin/sh\necho 'backup@nas: Permission denied (publickey).' >&2\nexit 255\n", encoding="utf-8")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    with pytest.raises(Fault, match=r"cannot be reached: backup@nas: Permission denied \(publickey\)\. See that"):
+        Repository(replace(host, repository="sftp:backup@nas:/endolab")).make(known=False)

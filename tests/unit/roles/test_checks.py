@@ -25,8 +25,7 @@ HOST: dict[str, Any] = {
     "memory_bytes": 64 * 2**30,
     "addresses": ["192.0.2.10"],
     "systemd": True,
-    "nft": True,
-    "restic": True,
+    "programs": ["nft", "restic", "ssh"],
     "firewalls": [],
     "units": {},
     "snap_docker": False,
@@ -61,6 +60,7 @@ HOST: dict[str, Any] = {
     "texts": {"/var/lib/endolab/cvat_version": ""},
     "ports": {str(port): [] for port in (80, 443, 8000, 8080, 8081, 8082, 8083)},
 }
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n"
 CREDENTIALS = {
     "cvat_admin_username": "admin",
     "cvat_admin_password": 'any\npassword "it\'s" $HOME',
@@ -180,6 +180,12 @@ def trusted(value: Any) -> Any:
         {"backup_repository": "/mnt/backup/endolab", "backup_password": "any password"},
         {"backup_repository": "sftp:backup@nas:/lab", "backup_password": 'pa\nss"wo$rd', "backup_keep_weekly": "0"},
         {
+            "backup_repository": "sftp://backup@nas:2222//lab",
+            "backup_password": "any password",
+            "backup_ssh_key": KEY,
+            "backup_ssh_known_hosts": "# nas:2222 SSH-2.0\n[nas]:2222 ssh-rsa AAAA\n\n[nas]:2222 ssh-dss AAAA word\n",
+        },
+        {
             "backup_repository": "s3:https://nas:9000/lab",
             "backup_password": "any password",
             "backup_environment": {"AWS_ACCESS_KEY_ID": "x"},
@@ -207,6 +213,13 @@ def test_what_is_right_is_let_through(host: dict[str, Any], settings: dict[str, 
         ({"backup_environment": {"AB": 1}}, "the repository's environment is one"),
         ({"backup_keep_daily": 0, "backup_keep_weekly": 0, "backup_keep_monthly": 0}, "some archives stay"),
         ({"backup_keep_daily": -1}, "some archives stay"),
+        (
+            {"backup_ssh_key": "ssh-ed25519 AAAA me@here", "backup_ssh_known_hosts": "nas ssh-rsa AAAA"},
+            "the key is one",
+        ),
+        ({"backup_ssh_key": KEY}, "the host that the key logs in to is known"),
+        ({"backup_ssh_key": KEY, "backup_ssh_known_hosts": "nas"}, "the host that the key logs in to is known"),
+        ({"backup_ssh_key": KEY, "backup_ssh_known_hosts": "# nas SSH"}, "the host that the key logs in to is known"),
         ({"backup_schedule": ""}, "the schedule is one"),
         ({"backup_schedule": "daily; reboot"}, "the schedule is one"),
         ({"backup_lab": "endoscopy, building 2"}, "the lab's name is one"),

@@ -103,7 +103,7 @@ def answered(given: argparse.Namespace, settings: Settings) -> Any:
         found = check(settings, given.archive, given.replace)
         return {**shown(found), "faults": found.faults}
     if given.verb == "restic":
-        os.execvpe("restic", ["restic", *given.arguments], restic.environment(settings))
+        os.execvpe("restic", [*restic.command(settings), *given.arguments], restic.environment(settings))
     with alone(given.verb):
         return act(given, settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,8 @@ from .settings import Fault, Settings, say
 
 PASSWORD = Path("/etc/endolab/backup/secrets/password")
 ENVIRONMENT = PASSWORD.with_name("environment.json")
+KEY = PASSWORD.with_name("ssh_key")
+KNOWN_HOSTS = Path("/etc/endolab/backup/known_hosts")
 CACHE = Path("/var/cache/endolab-backup")
 
 # Seconds to wait for whoever uses the repository: a person does, and the nightly run, beside which another host may
@@ -25,6 +28,13 @@ FOR_A_PERSON, AT_NIGHT, PAUSE = 300, 8 * 3600, 20
 NOT_OPEN = re.compile(r"Is there a repository at|repository does not exist")
 NOT_THERE = re.compile(r"no such file or directory|(does not|doesn't|not) exist|\b404\b")
 HOLDER = re.compile(r"already locked.* by PID (\d+) on (\S+)")
+
+
+# Who logs in where for a repository at sftp:, in either of the ways that restic knows.
+SFTP = re.compile(r"sftp:(?://(?P<address>[^/]+)|(?P<login>[^:/]+):)")
+# So that a connection that is dead ends within five minutes.
+PATIENT = ("ConnectTimeout=30", "ServerAliveInterval=60", "ServerAliveCountMax=5")
+SAID_BY_SSH = re.compile(r"^subprocess ssh: (?:ssh: )?(.*\S)", re.MULTILINE)
 
 
 class Missing(Fault):
@@ -43,11 +53,25 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def command(settings: Settings) -> list[str]:
+    """restic, and how it logs in where the repository's host has been given a key of its own.
+
+    Older ones of restic have no option that adds to their own call of ssh.
+    """
+    if not (found := SFTP.match(settings.repository)) or not KEY.read_text(encoding="utf-8").strip():
+        return ["restic"]
+    options = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={KNOWN_HOSTS}"]
+    options = [word for option in (*options, *PATIENT) for word in ("-o", option)]
+    where = f"ssh://{found['address']}" if found["address"] else found["login"]
+    return ["restic", "-o", f"sftp.command={shlex.join(['ssh', '-i', str(KEY), *options, where, '-s', 'sftp'])}"]
+
+
 class Restic:
     """restic with this host's settings. patience: seconds to wait where another host uses the repository."""
 
     def __init__(self, settings: Settings, patience: float = FOR_A_PERSON) -> None:
-        self.where, self.patience, self.environment = settings.repository, patience, environment(settings)
+        self.where, self.patience = settings.repository, patience
+        self.command, self.environment = command(settings), environment(settings)
 
     def ask(self, *arguments: str, heard: Callable[[str], None] | None = None) -> str:
         """restic's answer, or nothing where `heard` gets it line by line; a Fault where restic fails."""
@@ -72,7 +96,7 @@ class Restic:
         # Errors go to a file: who reads one pipe to its end must not be waited for at the other.
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
             with subprocess.Popen(
-                ["restic", *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=said, text=True
+                [*self.command, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=said, text=True
             ) as process:
                 assert process.stdout is not None
                 answer = ""
@@ -86,6 +110,13 @@ class Restic:
 
     def _fault(self, errors: str) -> Fault:
         words, unread = understood(errors)
+        if "unable to start the sftp session" in errors:
+            # restic may end before it has said all that ssh has.
+            said = SAID_BY_SSH.findall(errors) or ["ssh did not say why"]
+            return Fault(
+                f"{self.where} cannot be reached: {said[-1].rstrip('.')}. See that its host runs, accepts the key "
+                "(backup_ssh_key, or root's own), and is the one that backup_ssh_known_hosts, or root, knows"
+            )
         if "wrong password" in errors:
             return Fault(
                 f"backup_password does not open the repository in {self.where}. Use the one that it was begun with"
