@@ -182,9 +182,6 @@ def test_times_of_archives_are_utc(shared: Settings, monkeypatch: pytest.MonkeyP
     assert Repository(shared).archives()[-1].at == DAY + timedelta(days=1)
 
 
-KEYS = ["UserKnownHostsFile=/etc/known_hosts", "StrictHostKeyChecking=yes", "BatchMode=yes"]
-
-
 @pytest.mark.parametrize(
     ("repository", "destination"),
     [
@@ -194,20 +191,22 @@ KEYS = ["UserKnownHostsFile=/etc/known_hosts", "StrictHostKeyChecking=yes", "Bat
         ("sftp://backup@[2001:db8::1]:2222/endolab", "ssh://backup@[2001:db8::1]:2222"),
     ],
 )
-def test_a_host_is_logged_in_to_with_the_key_that_is_for_it(
-    host: Settings, repository: str, destination: str, monkeypatch: pytest.MonkeyPatch
+def test_another_host_is_reached_with_the_labs_key_or_roots_own(
+    host: Settings, repository: str, destination: str
 ) -> None:
-    monkeypatch.setattr(restic, "KNOWN_HOSTS", "/etc/known_hosts")
     settings = replace(host, repository=repository)
-    assert restic.command(settings) == ["restic"], "root's own"
+    roots = restic.ssh(settings)
+    assert roots[-3:] == [destination, "-s", "sftp"]
+    assert restic.command(settings) == ["restic", "-o", f"sftp.command={shlex.join(roots)}"]
     restic.KEY.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n", encoding="utf-8")
-    option, words = restic.command(settings)[1:]
-    ssh = shlex.split(words.removeprefix("sftp.command="))
-    assert option == "-o"
-    assert ssh[:3] == ["ssh", "-i", str(restic.KEY)]
-    assert set(KEYS) <= set(ssh)
-    assert ssh[-3:] == [destination, "-s", "sftp"]
-    assert restic.command(host) == ["restic"], "not for a directory"
+    labs = restic.ssh(settings)
+    assert set(labs) - set(roots) == {
+        f"IdentityFile={restic.KEY}",
+        "IdentitiesOnly=yes",
+        f"UserKnownHostsFile={restic.KNOWN_HOSTS}",
+        "StrictHostKeyChecking=yes",
+    }
+    assert restic.command(host) == ["restic"], "a directory is reached without"
 
 
 def test_why_a_host_lets_nobody_in_is_said(host: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .settings import Fault, Settings, say
+from .settings import Fault, Settings, last_words, say
 
 PASSWORD = Path("/etc/endolab/backup/secrets/password")
 ENVIRONMENT = PASSWORD.with_name("environment.json")
@@ -32,9 +32,8 @@ HOLDER = re.compile(r"already locked.* by PID (\d+) on (\S+)")
 
 # Who logs in where for a repository at sftp:, in either of the ways that restic knows.
 SFTP = re.compile(r"sftp:(?://(?P<address>[^/]+)|(?P<login>[^:/]+):)")
-# So that a connection that is dead ends within five minutes.
-PATIENT = ("ConnectTimeout=30", "ServerAliveInterval=60", "ServerAliveCountMax=5")
-SAID_BY_SSH = re.compile(r"^subprocess ssh: (?:ssh: )?(.*\S)", re.MULTILINE)
+# Nobody is there to be asked, and a connection that is dead ends within five minutes.
+OPTIONS = ("BatchMode=yes", "ConnectTimeout=30", "ServerAliveInterval=60", "ServerAliveCountMax=5")
 
 
 class Missing(Fault):
@@ -53,17 +52,25 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def command(settings: Settings) -> list[str]:
-    """restic, and how it logs in where the repository's host has been given a key of its own.
+def ssh(settings: Settings) -> list[str]:
+    """How restic's repository is reached by SFTP; empty where it is not.
 
-    Older ones of restic have no option that adds to their own call of ssh.
+    With the key and the hosts that the lab has been given, or root's own.
     """
-    if not (found := SFTP.match(settings.repository)) or not KEY.read_text(encoding="utf-8").strip():
-        return ["restic"]
-    options = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={KNOWN_HOSTS}"]
-    options = [word for option in (*options, *PATIENT) for word in ("-o", option)]
+    if not (found := SFTP.match(settings.repository)):
+        return []
+    options = list(OPTIONS)
+    if KEY.read_text(encoding="utf-8").strip():
+        options += [f"IdentityFile={KEY}", "IdentitiesOnly=yes"]
+        options += [f"UserKnownHostsFile={KNOWN_HOSTS}", "StrictHostKeyChecking=yes"]
     where = f"ssh://{found['address']}" if found["address"] else found["login"]
-    return ["restic", "-o", f"sftp.command={shlex.join(['ssh', '-i', str(KEY), *options, where, '-s', 'sftp'])}"]
+    return ["ssh", *(word for option in options for word in ("-o", option)), where, "-s", "sftp"]
+
+
+def command(settings: Settings) -> list[str]:
+    """restic, with a call of ssh of ours: older ones of restic have no option that adds to theirs."""
+    call = ssh(settings)
+    return ["restic", "-o", f"sftp.command={shlex.join(call)}"] if call else ["restic"]
 
 
 class Restic:
@@ -72,6 +79,7 @@ class Restic:
     def __init__(self, settings: Settings, patience: float = FOR_A_PERSON) -> None:
         self.where, self.patience = settings.repository, patience
         self.command, self.environment = command(settings), environment(settings)
+        self.ssh = ssh(settings)
 
     def ask(self, *arguments: str, heard: Callable[[str], None] | None = None) -> str:
         """restic's answer, or nothing where `heard` gets it line by line; a Fault where restic fails."""
@@ -108,13 +116,16 @@ class Restic:
             said.seek(0)
             return process.returncode, answer, said.read()
 
+    def _why_not(self) -> str:
+        """What ssh says; restic may end before it has handed that on."""
+        asked = subprocess.run(self.ssh, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return last_words(asked.stderr).removeprefix("ssh: ").rstrip(".")
+
     def _fault(self, errors: str) -> Fault:
         words, unread = understood(errors)
         if "unable to start the sftp session" in errors:
-            # restic may end before it has said all that ssh has.
-            said = SAID_BY_SSH.findall(errors) or ["ssh did not say why"]
             return Fault(
-                f"{self.where} cannot be reached: {said[-1].rstrip('.')}. See that its host runs, accepts the key "
+                f"{self.where} cannot be reached: {self._why_not()}. See that its host runs, accepts the key "
                 "(backup_ssh_key, or root's own), and is the one that backup_ssh_known_hosts, or root, knows"
             )
         if "wrong password" in errors:
