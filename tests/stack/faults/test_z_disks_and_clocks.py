@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from testinfra.host import Host
 from tests.stack.common import SERVICES, healthy, put, wait_until
 from tests.stack.faults.conftest import Survives
 from tests.stack.lab import DATASETS, STUDIES, Lab
+
+FULL = r"the disk of \S+ is full|the disk is full \(\[Errno 28\] .+\)"
 
 DATABASE = "/var/lib/docker/volumes/cvat_db/_data"
 
@@ -72,7 +75,7 @@ def test_the_frames_disk_is_full_when_labels_are_due(
             lab.answer()
             with full(host, STUDIES):
                 # Seen before something is begun, or by what cannot be written then.
-                assert " is full" in lab.broken()["error"]["what"]
+                assert re.fullmatch(FULL, lab.broken()["error"]["what"])
         for name in host.file(f"{STUDIES}/labels/final").listdir():
             host.check_output("python3 -c %s %s", CHECK_PNG, f"{STUDIES}/labels/final/{name}")
     wait_until(lambda: healthy(engine) == SERVICES, 300, "every container healthy")

@@ -29,7 +29,6 @@ NOT_OPEN = re.compile(r"Is there a repository at|repository does not exist")
 NOT_THERE = re.compile(r"no such file or directory|(does not|doesn't|not) exist|\b404\b")
 HOLDER = re.compile(r"already locked.* by PID (\d+) on (\S+)")
 
-
 # Who logs in where for a repository at sftp:, in either of the ways that restic knows.
 SFTP = re.compile(r"sftp:(?://(?P<address>[^/]+)|(?P<login>[^:/]+):)")
 # Nobody is there to be asked, and a connection that is dead ends within five minutes.
@@ -77,9 +76,8 @@ class Restic:
     """restic with this host's settings. patience: seconds to wait where another host uses the repository."""
 
     def __init__(self, settings: Settings, patience: float = FOR_A_PERSON) -> None:
-        self.where, self.patience = settings.repository, patience
+        self.settings, self.where, self.patience = settings, settings.repository, patience
         self.command, self.environment = command(settings), environment(settings)
-        self.ssh = ssh(settings)
 
     def ask(self, *arguments: str, heard: Callable[[str], None] | None = None) -> str:
         """restic's answer, or nothing where `heard` gets it line by line; a Fault where restic fails."""
@@ -118,7 +116,8 @@ class Restic:
 
     def _why_not(self) -> str:
         """What ssh says; restic may end before it has handed that on."""
-        asked = subprocess.run(self.ssh, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        call = ssh(self.settings)
+        asked = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         return last_words(asked.stderr).removeprefix("ssh: ").rstrip(".")
 
     def _fault(self, errors: str) -> Fault:
