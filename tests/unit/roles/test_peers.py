@@ -1,0 +1,61 @@
+"""The edge and MONAI Labels on other hosts know each other, also one that a run does not reach."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.unit.roles.test_checks import ROLES, trusted, variables_of
+
+MEMORY = "/etc/endolab/hop/peers.json"
+MET = {name: {"__hop_own": f"{name}'s\n", "ansible_facts": {"endolab_host": {"addresses": [name]}}} for name in "ab"}
+
+
+def known(name: str, met: dict[str, Any], memory: dict[str, Any] | None = None, gpus: str = "ab") -> Any:
+    """A variable of the edge's host, which has met these in this run and remembers those of the one before."""
+    texts = {MEMORY: "" if memory is None else json.dumps(memory)}
+    variables: dict[str, Any] = {
+        "inventory_hostname": "edge",
+        "groups": {"cvat": ["edge"], "edge": ["edge"], "monailabel": list(gpus)},
+        "hostvars": {**{name: {} for name in "abc"}, "edge": {"__hop_own": "own\n"}, **met},
+        "ansible_facts": {"endolab_host": {"texts": texts}},
+        "__hop_own": "own\n",
+    }
+    variables = trusted({**variables_of(ROLES), **variables})
+    return Templar(loader=DataLoader(), variables=variables).template(trusted(f"{{{{ {name} }}}}"))
+
+
+def test_those_that_are_met_are_known() -> None:
+    assert known("__hop_peers_pem", MET) == "a's\nb's\n"
+    assert known("__firewall_peer_addresses", MET) == ["a", "b"]
+    assert known("__hop_certificates", MET) == "own\na's\nb's\n"
+
+
+def test_one_that_is_not_reached_stays_known() -> None:
+    memory = {"certificates": {"a": "old\n", "b": "b's\n"}, "addresses": {"a": ["old"], "b": ["b"]}}
+    met = {"a": MET["a"]}
+    assert known("__hop_peers_pem", met, memory) == "a's\nb's\n"
+    assert known("__firewall_peer_addresses", met, memory) == ["a", "b"]
+
+
+def test_one_that_is_refused_stays_known_at_its_new_address() -> None:
+    memory = {"certificates": {"a": "a's\n"}, "addresses": {"a": ["old"]}}
+    met = {"a": {"ansible_facts": MET["a"]["ansible_facts"]}}
+    assert known("__hop_peers_pem", met, memory) == "a's\n"
+    assert known("__firewall_peer_addresses", met, memory) == ["a"]
+
+
+def test_one_that_is_no_peer_any_more_is_forgotten() -> None:
+    memory = {"certificates": {"b": "b's\n"}, "addresses": {"b": ["b"]}}
+    assert known("__hop_peers_pem", MET, memory, gpus="a") == "a's\n"
+    assert known("__firewall_peer_addresses", MET, memory, gpus="a") == ["a"]
+
+
+def test_an_edge_that_knows_nobody_lets_nobody_in() -> None:
+    assert known("__hop_peers_pem", {}) == "own\n"
+    doors = "__firewall_doors | map(attribute='port') | map('int') | list"
+    assert 8443 in known(doors, MET)
+    assert 8443 not in known(doors, {})
