@@ -299,7 +299,7 @@ def first_on_a_host(playbook: Path) -> str | None:
             if imported != "hosts.yml":
                 return first_on_a_host(playbook.parent / imported)
             continue
-        for task in play["tasks"]:
+        for task in play["tasks"][0].get("block", play["tasks"]):
             does = [task.get("ansible.builtin.import_tasks"), *task]
             if not ON_THE_CONTROLLER.intersection(does):
                 return str(does[0])

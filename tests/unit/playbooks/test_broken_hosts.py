@@ -1,0 +1,273 @@
+"""A host that is refused, dead or broken does not stop those that can do without it, and is named at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.unit.roles.test_checks import trusted
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# What the plays of site.yml call, each of which fails where it is told to.
+ROLES = {
+    "firewall": ["preflight", "main"],
+    "docker_engine": ["preflight", "main"],
+    "nvidia_container_toolkit": ["preflight", "main"],
+    "backup": ["preflight", "main", "check", "restore", "schedule", "settle"],
+    "cvat": ["preflight", "main"],
+    "edge": ["preflight", "main"],
+    "hop": ["preflight", "keys", "main"],
+    "monailabel": ["preflight", "main"],
+}
+STEP = """
+- name: Step {step}
+  ansible.builtin.assert:
+    that: breaks[inventory_hostname] | default('') != '{step}'
+    fail_msg: |-
+      {step} fails
+      on {{{{ inventory_hostname }}}}.
+    quiet: true
+"""
+LOSE = """
+- name: The host is lost
+  ansible.builtin.file:
+    path: {directory}/lines/{{{{ inventory_hostname }}}}
+    state: absent
+  delegate_to: localhost
+  when: inventory_hostname in lost
+"""
+HOST = "- {name: What the host is, endolab.active_learning.host_facts: }"
+# A host is there as long as its line is.
+SSH = """#!/bin/sh
+for word; do case $word in host=*) host=${word#*=};; esac; command=$word; done
+test -e %(directory)s/lines/$host || { echo $host >> %(directory)s/dead; exit 255; }
+exec sh -c "$command"
+"""
+HOST_FACTS = """
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        self._low_level_execute_command("true")
+        return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": {}}}
+"""
+FRONT, GPUS = "front", ["gpu1", "gpu2", "gpu3"]
+
+
+class Fleet:
+    """CVAT and the edge on one host, and others with MONAI Label, none of which has anything on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        shutil.copytree(ROOT / "playbooks", directory / "playbooks")
+        for name, first in {"inventory": "", "lock": HOST, "host": HOST, "found": ""}.items():
+            step = first + STEP.format(step=name, directory=directory)
+            (directory / f"playbooks/tasks/{name}.yml").write_text(step, encoding="utf-8")
+        collection = directory / "collections/ansible_collections/endolab/active_learning"
+        for role, steps in ROLES.items():
+            (collection / f"roles/{role}/tasks").mkdir(parents=True)
+            for each in steps:
+                step = STEP.format(step=f"{role}/{each}", directory=directory)
+                (collection / f"roles/{role}/tasks/{each}.yml").write_text(step, encoding="utf-8")
+        with (collection / "roles/hop/tasks/keys.yml").open("a", encoding="utf-8") as keys:
+            keys.write(LOSE.format(directory=directory))
+        (collection / "plugins/action").mkdir(parents=True)
+        (collection / "plugins/action/host_facts.py").write_text(HOST_FACTS, encoding="utf-8")
+        ssh = directory / "ssh"
+        ssh.write_text(SSH % {"directory": directory}, encoding="utf-8")
+        ssh.chmod(0o755)
+        (directory / "lines").mkdir()
+        for name in (FRONT, *GPUS):
+            (directory / "lines" / name).touch()
+
+        self._said = ""
+
+    def run(self, playbook: str = "site.yml", dead: tuple[str, ...] = (), **variables: Any) -> tuple[int, str]:
+        """Runs a playbook; returns its exit code, and what it has said."""
+        for name in dead:
+            (self._directory / "lines" / name).unlink()
+        inventory = {
+            "lab": {
+                "hosts": {name: {"ansible_ssh_common_args": f"-o host={name}"} for name in (FRONT, *GPUS)},
+                "vars": {
+                    "ansible_ssh_executable": str(self._directory / "ssh"),
+                    "ansible_become": False,
+                    "ansible_pipelining": True,
+                    "ansible_python_interpreter": sys.executable,
+                    "monailabel_gpus": "all",
+                    "__backup_host_settings": {},
+                },
+            },
+            "cvat": {"hosts": {FRONT: None}},
+            "edge": {"hosts": {FRONT: None}},
+            "monailabel": {"hosts": dict.fromkeys(GPUS)},
+        }
+        (self._directory / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+        given = json.dumps({"breaks": {}, "lost": [], **variables})
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "hosts.yml", f"playbooks/{playbook}", "-e", given],
+            cwd=self._directory,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(self._directory / "collections"),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self._said = done.stdout
+        return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+    def did(self, step: str) -> list[str]:
+        """The hosts on which this was done, by their names."""
+        tasks = re.findall(rf"^TASK \[.*Step {step}\] .*\n((?:.+\n)*)", self._said, re.M)
+        return sorted(re.findall(r"^ok: \[(\w+)\]", "".join(tasks), re.M))
+
+    def steps(self) -> set[str]:
+        """What was begun."""
+        return set(re.findall(r"^TASK \[.*Step (\S+)\]", self._said, re.M))
+
+    def waits(self) -> list[str]:
+        """The hosts that a connection was waited for in vain, each as often as that was."""
+        dead = self._directory / "dead"
+        return dead.read_text(encoding="utf-8").split() if dead.exists() else []
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def named(said: str) -> str:
+    """What is said of those that are not done."""
+    found = re.search(r"\d of \d hosts .*? not done: .*? then run site.yml again", said)
+    return found[0] if found else ""
+
+
+def test_nobody_is_named_where_all_are_done(fleet: Fleet) -> None:
+    status, said = fleet.run()
+    assert status == 0, said
+    assert named(said) == ""
+    assert fleet.did("monailabel/main") == GPUS
+    assert fleet.did("hop/main") == GPUS
+    assert fleet.did("nvidia_container_toolkit/main") == GPUS
+    assert fleet.did("cvat/main") == [FRONT]
+    assert "backup/restore" not in fleet.steps()
+
+
+def test_the_others_go_on_and_who_is_not_done_is_named(fleet: Fleet) -> None:
+    status, said = fleet.run(
+        dead=("gpu1",), breaks={"gpu2": "monailabel/preflight", "gpu3": "nvidia_container_toolkit/main"}
+    )
+    assert status != 0
+    assert fleet.did("edge/main") == [FRONT]
+    assert fleet.did("monailabel/main") == []
+    assert fleet.did("firewall/main") == [FRONT, "gpu3"]
+    assert named(said) == (
+        "3 of 4 hosts are not done: gpu1 (cannot be reached); gpu2 (Step monailabel/preflight: "
+        "monailabel/preflight fails on gpu2.); gpu3 (broke or was lost on the way, as said above). The others are. "
+        "Mend this, then run site.yml again"
+    )
+    assert fleet.waits() == ["gpu1"], "its timeout is waited for once"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "last"),
+    [
+        ({"dead": (FRONT,)}, "monailabel/preflight"),
+        ({"breaks": {FRONT: "cvat/preflight"}}, "monailabel/preflight"),
+        ({"breaks": {FRONT: "docker_engine/main"}}, "docker_engine/main"),
+        ({"breaks": {FRONT: "cvat/main"}}, "cvat/main"),
+        ({"breaks": {FRONT: "hop/keys"}}, "hop/keys"),
+    ],
+    ids=["dead", "refused", "without Docker", "without CVAT", "without keys"],
+)
+def test_without_cvat_and_the_edge_nobody_goes_on(fleet: Fleet, wrong: dict[str, Any], last: str) -> None:
+    status, said = fleet.run(**wrong)
+    assert status != 0
+    assert last in fleet.steps()
+    assert "monailabel/main" not in fleet.steps()
+    if last == "monailabel/preflight":
+        assert "front cannot go on, for what is said above, and the other hosts are of no use without CVAT" in said
+        assert "found" not in fleet.steps()
+
+
+@pytest.mark.parametrize(
+    "playbook",
+    [
+        lambda fleet: fleet.run("restore.yml", dead=("gpu1",)),
+        lambda fleet: fleet.run(__run_whole=True, breaks={"gpu1": "monailabel/preflight"}),
+    ],
+    ids=["a restore", "an upgrade"],
+)
+def test_what_must_be_whole_is(fleet: Fleet, playbook: Callable[[Fleet], tuple[int, str]]) -> None:
+    status, said = playbook(fleet)
+    assert status != 0
+    assert "gpu1 cannot go on, for what is said above, and this must be done on every host or on none" in said
+    assert "found" not in fleet.steps()
+
+
+@pytest.mark.parametrize("playbook", ["upgrade", "rotate"])
+def test_upgrades_and_new_credentials_are_whole(playbook: str) -> None:
+    first, *_ = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text(encoding="utf-8"))
+    assert first["ansible.builtin.import_playbook"] == "preflight.yml"
+    assert first["vars"]["__run_whole"] is True
+
+
+@pytest.mark.parametrize("step", ["firewall/main", "backup/check", "backup/restore"])
+def test_a_restore_ends_where_one_host_fails(fleet: Fleet, step: str) -> None:
+    status, _ = fleet.run("restore.yml", breaks={"gpu1": step})
+    assert status != 0
+    assert step in fleet.steps()
+    assert ("backup/restore" in fleet.steps()) is (step == "backup/restore")
+    assert fleet.steps().isdisjoint({"backup/schedule", "monailabel/main", "backup/settle"})
+
+
+def test_who_has_its_archive_back_and_no_loop_keeps_it_in_mind(fleet: Fleet) -> None:
+    status, said = fleet.run("restore.yml", breaks={"gpu1": "monailabel/main"})
+    assert status != 0
+    assert fleet.did("backup/settle") == [FRONT, "gpu2", "gpu3"]
+    assert named(said).startswith("1 of 4 hosts is not done: gpu1 (Step monailabel/main: ")
+
+
+def test_batches_go_on_after_a_broken_one_and_one_that_was_lost_while_it_waited(fleet: Fleet) -> None:
+    status, said = fleet.run(endolab_serial=[1, "50%"], breaks={"gpu1": "monailabel/main"}, lost=["gpu2"])
+    assert status != 0
+    assert fleet.did("monailabel/main") == ["gpu3"]
+    assert re.match(
+        r"2 of 4 hosts are not done: gpu1 \(Step monailabel/main: .*\); gpu2 \(The host is still there: .*\)\.",
+        named(said),
+    ), said
+
+
+@pytest.mark.parametrize("serial", [3, "3", "25%", [1, "50%"]], ids=str)
+def test_batches_are_numbers_and_shares(serial: Any) -> None:
+    assert batches_are_clear(serial)
+
+
+@pytest.mark.parametrize("serial", [0, -1, 1.5, "all", "0%", "", [1, "x"], True], ids=str)
+def test_what_is_no_batch_is_refused(serial: Any) -> None:
+    assert not batches_are_clear(serial)
+
+
+def batches_are_clear(serial: Any) -> bool:
+    """What tasks/inventory.yml thinks of it."""
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/inventory.yml").read_text(encoding="utf-8"))
+    (task,) = (task for task in tasks if task["name"] == "It is clear how many hosts come at a time")
+    templar = Templar(loader=DataLoader(), variables={"endolab_serial": serial})
+    return bool(templar.template(trusted(f"{{{{ {task['ansible.builtin.assert']['that']} }}}}")))
