@@ -48,6 +48,11 @@ lint: .venv ## Lint alone
 unit: .venv ## Unit tests alone
 	@python tests/run.py unit
 
+.PHONY: bench
+bench: .venv ## What is to be fast, measured; LEARNING=1 (40 minutes) and LAB=INVENTORY of a lab that stands say what else
+	@python tests/run.py stand-ins
+	@python bench/run.py scoring $(if $(LEARNING),learning) $(if $(LAB),second-run -i $(LAB))
+
 .PHONY: requirements
 requirements: .venv ## Pin what requirements.in brings, in requirements.txt
 	@pip install --quiet pip-tools

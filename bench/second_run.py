@@ -1,0 +1,103 @@
+"""Second run: what `site.yml` costs on a lab that stands, in round trips, processor seconds, memory and time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+from bench.report import Row
+from bench.results import ROOT, Result
+
+RUNS = 3  # of each playbook, in turns
+
+EXECUTIONS = re.compile(r"^Module executions on (\S+): (\d+)$", re.MULTILINE)
+CHANGED = re.compile(r"changed=(\d+)")
+
+GOAL_EXECUTIONS = 30
+
+# What a second run must be quicker than: as many tasks as a role for Docker alone has, each of the cheapest module.
+YARDSTICK_TASKS = 27
+TASK = {"name": "A path is looked at", "ansible.builtin.stat": {"path": "/"}}
+YARDSTICK = [{"hosts": "all", "gather_facts": False, "tasks": [TASK] * YARDSTICK_TASKS}]
+
+PLAIN = {
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_FORCE_COLOR": "false",
+    "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
+}
+
+
+class RunError(Exception):
+    """A run failed or changed something, so that it is no second run."""
+
+
+def run(playbook: str, inventories: list[str]) -> dict[str, Any]:
+    """One run: seconds, processor seconds of the controller, its memory, and module executions by host."""
+    words = [word for path in inventories for word in ("-i", path)]
+    begun = time.perf_counter()
+    with TemporaryFile("w+", encoding="utf-8") as said:
+        command = ["ansible-playbook", playbook, *words]
+        pid = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **PLAIN}, stdout=said, stderr=said).pid
+        _, status, used = os.wait4(pid, 0)  # with all of its own children's
+        wall = time.perf_counter() - begun
+        said.seek(0)
+        told = said.read()
+    if status:
+        raise RunError(f"{playbook} failed; its last lines:\n" + "\n".join(told.splitlines()[-30:]))
+    if changed := sum(map(int, CHANGED.findall(told))):
+        raise RunError(f"{playbook} has changed {changed} things; run it once more, until it changes nothing")
+    executions = {host: int(count) for host, count in EXECUTIONS.findall(told)}
+    if not executions:
+        raise RunError(f"{playbook} has executed nothing on another host than this one; -i names a lab that stands")
+    return {
+        "wall": wall,
+        "cpu": used.ru_utime + used.ru_stime,
+        "memory": used.ru_maxrss,
+        "executions": executions,
+    }
+
+
+def measure(inventories: list[str], tell: Callable[[str], None]) -> Result:
+    """Runs site.yml and the yardstick in turns; raises RunError where that is no second run."""
+    runs: dict[str, list[dict[str, Any]]] = {"stack": [], "yardstick": []}
+    with TemporaryDirectory() as folder:
+        yardstick = Path(folder, "yardstick.yml")
+        yardstick.write_text(json.dumps(YARDSTICK), encoding="utf-8")
+        for _ in range(RUNS):
+            for name, playbook in (("stack", "site.yml"), ("yardstick", str(yardstick))):
+                runs[name].append(run(playbook, inventories))
+                tell(f"{name}: {runs[name][-1]['wall']:.1f} s, {runs[name][-1]['executions']}")
+    return {"runs": runs, "summary": {name: summary(each) for name, each in runs.items()}}
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Medians; executions of the host that has most, memory in MB."""
+    return {
+        "hosts": len(runs[0]["executions"]),
+        "wall": round(median(run["wall"] for run in runs), 2),
+        "cpu": round(median(run["cpu"] for run in runs), 2),
+        "memory": round(median(run["memory"] for run in runs) / 1024),
+        "executions": max(count for run in runs for count in run["executions"].values()),
+    }
+
+
+def rows(result: Result) -> list[Row]:
+    stack, yardstick = result["summary"]["stack"], result["summary"]["yardstick"]
+    hosts = stack["hosts"]
+    return [
+        Row("hosts", hosts, compared=False),
+        Row("module executions, on the host with most", stack["executions"], goal=GOAL_EXECUTIONS),
+        Row("stack, s", stack["wall"], compared=False),
+        Row(f"{YARDSTICK_TASKS} tasks, s", yardstick["wall"], compared=False),
+        Row(f"stack/{YARDSTICK_TASKS} tasks", stack["wall"] / yardstick["wall"], goal=1.0),
+        Row("controller, processor s a host", stack["cpu"] / hosts),
+        Row("controller, largest process, MB a host", stack["memory"] / hosts),
+    ]
