@@ -29,14 +29,18 @@ def shown(default: Any) -> str:
     return default if isinstance(default, str) else yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
 
 
-def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """One Markdown row an option, its own options below it."""
+def rows(options: dict[str, Any], prefix: str = "", told: frozenset[int] = frozenset()) -> Iterator[str]:
+    """One Markdown row an option, its own options below it, unless they are those of one before."""
     for name, option in options.items():
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = "; one of " + ", ".join(f"`{choice}`" for choice in option["choices"]) if "choices" in option else ""
         default = "**required**" if option.get("required") else shown(option.get("default", ""))
         yield f"| `{prefix}{name}` | {kind}{choices} | {default} | {sentence(option['description'])} |"
-        yield from rows(option.get("options", {}), f"{prefix}{name}.")
+        own = option.get("options", {})
+        if id(own) not in told:
+            yield from rows(own, f"{prefix}{name}.", told)
+        # An alias in YAML is the same object.
+        told |= {id(own)}
 
 
 def variables() -> str:

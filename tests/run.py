@@ -110,6 +110,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
                 part: scenario(name, "env", f"PYTEST_ADDOPTS=-m {tests}")
                 for part, (name, tests) in LONG_SCENARIOS.items()
             },
+            "fleet": scenario("fleet"),
             "faults": scenario("faults"),
             "clean-up": CLEAN_UP,
         }

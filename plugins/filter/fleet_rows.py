@@ -1,4 +1,4 @@
-"""The filter fleet_rows: what all hosts do, a line for each."""
+"""The filter fleet_rows: what all hosts do, a line for each of their loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.endolab.active_learning.plugins.filter.status_block imp
 
 DOCUMENTATION = r"""
 name: fleet_rows
-short_description: What all hosts do, a line for each
+short_description: What all hosts do, a line for each of their loops
 version_added: 1.0.0
 author: Endolab (@endolab)
 description:
@@ -31,9 +31,9 @@ rows: "{{ statuses | endolab.active_learning.fleet_rows }}"
 RETURN = r"""
 _value:
   description: >-
-    Of each host C(host); C(gpu), names and memory; C(driver); of its loop C(phase), C(iteration), C(scored),
-    C(labelled), C(unlabelled) and C(polled), how long ago it looked at CVAT; and C(problem), the first one and how many
-    more there are. What a host does not have is left out, or null.
+    Of each host, or of each of its loops, C(host); C(instance), the loop's name; C(gpu), names and memory; C(driver);
+    of the loop C(phase), C(iteration), C(scored), C(labelled), C(unlabelled) and C(polled), how long ago it looked at
+    CVAT; and C(problem), the host's first one and how many more there are. What there is not is left out, or null.
   type: list
   elements: dict
 """
@@ -44,13 +44,14 @@ WIDTH = 60
 
 def fleet_rows(statuses: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows; RETURN says what they are made of."""
-    return [row(status) for status in statuses]
+    return [row(status, instance) for status in statuses for instance in status["instances"] or [{}]]
 
 
-def row(status: Mapping[str, Any]) -> dict[str, Any]:
-    gpu, loop = status.get("gpu") or {"wanted": False}, status.get("loop")
+def row(status: Mapping[str, Any], instance: Mapping[str, Any]) -> dict[str, Any]:
+    gpu, loop = status.get("gpu") or {"wanted": False}, instance.get("loop")
     shown = {
         "host": status["host"],
+        "instance": instance.get("name") or None,
         "gpu": gpus(gpu["gpus"]) if gpu["wanted"] else None,
         "driver": gpu["driver"] if gpu["wanted"] else None,
         "problem": problem([each["what"] for each in status["problems"]]),

@@ -49,16 +49,18 @@ options:
     type: list
     elements: str
     default: []
-  frames:
-    description: How many frames lie on the host, for as long as the loop has not counted them.
-    type: int
-  loop_wanted:
-    description: Whether MONAI Label's app is one with Endolab's loop.
-    type: bool
-    default: false
-  answer:
-    description: What the module C(uri) has found at the loop's address; none where the host has no MONAI Label.
-    type: dict
+  loops:
+    description: >-
+      Of each MONAI Label of the host a pair: its place, as the filter C(instances) says it, and what the module C(uri)
+      has found at its loop's address.
+    type: list
+    elements: list
+    default: []
+  extensions:
+    description: Kinds of files that count as frames for as long as a loop has not counted them.
+    type: list
+    elements: str
+    default: []
   archives:
     description: What C(endolab-backup state) says; empty where it says nothing, none where no archives are made.
     type: dict
@@ -79,8 +81,9 @@ _value:
     loop's own, C(since) and C(times); C(docker) with C(running), C(version), C(free_bytes) and C(data_root);
     C(services), the state of each by its name; C(archive), the last one, or null;
     C(lock), with C(owner), C(machine), C(playbook) and C(since) of who changes the host now, or null;
-    C(gpu) with C(wanted), C(driver) and C(gpus). Of a host with MONAI Label
-    also C(frames); C(loop), what C(GET /loop) answers, or null; and C(silence), why there is no loop to see, or null.
+    C(gpu) with C(wanted), C(driver) and C(gpus); and C(instances), of each MONAI Label C(name), empty where it has
+    none; C(container); C(frames), how many lie on the host; C(loop), what C(GET /loop) answers, or null; and
+    C(silence), why there is no loop to see, or null.
   type: dict
 """
 
@@ -110,19 +113,20 @@ def host_status(
     containers: Iterable[Mapping[str, Any]] | None = None,
     gpu_wanted: bool = False,
     gpu_lines: Iterable[str] = (),
-    frames: int | None = None,
-    loop_wanted: bool = False,
-    answer: Mapping[str, Any] | None = None,
+    loops: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]] = (),
+    extensions: Iterable[str] = (),
     archives: Mapping[str, Any] | None = None,
     door: str = "",
 ) -> dict[str, Any]:
     """The status of one host; DOCUMENTATION says what it is made of."""
     status: dict[str, Any] = {"host": name, "at": at, "reachable": host is not None, "healthy": False, "problems": []}
+    status["instances"] = []
     if host is None:
         status["problems"].append(problem(f"{name} cannot be reached", "see what Ansible says of it"))
         return status
-    if answer and answer.get("date"):
-        status["at"] = parsedate_to_datetime(answer["date"]).isoformat()
+    loops = list(loops)
+    if times := [answer["date"] for _, answer in loops if answer.get("date")]:
+        status["at"] = parsedate_to_datetime(times[-1]).isoformat()
 
     status["lock"] = host["lock"]
     docker, nvidia = host["docker"], host["nvidia"]
@@ -143,19 +147,15 @@ def host_status(
     if archives is not None:
         status["archive"] = archives.get("last")
         problems += archive_problems(archives)
-    if answer:
-        loop = answer.get("json") if answer["status"] == 200 else None
-        silence = None if loop else silent(answer, loop_wanted)
-        status.update(frames=frames, loop=loop, silence=silence and silence["what"])
-        if loop and loop["task"] and door:
-            # The loop knows CVAT's address on the host alone.
-            path = urlsplit(loop["task"]["url"]).path
-            status["loop"] = loop = {**loop, "task": {**loop["task"], "url": f"{door}{path}"}}
-        if loop:
-            problems += loop_problems(loop)
+    for place, answer in loops:
+        images = host["paths"].get(place["images_dir"], {}).get("images", {})
+        instance = seen(place, answer, sum(number for kind, number in images.items() if kind in extensions), door)
+        status["instances"].append(instance)
+        if instance["loop"]:
+            problems += loop_problems(instance)
         # A container that does not run is a problem already, and the image's own app has no loop.
-        elif silence and status["services"].get("monailabel") in GOOD and (loop_wanted or answer["status"] != 404):
-            problems.append(silence)
+        elif status["services"].get(place["container"]) in GOOD and (place["endolabs"] or answer["status"] != 404):
+            problems.append(silent(place, answer))
     return {**status, "healthy": not problems, "problems": problems}
 
 
@@ -210,27 +210,45 @@ def service_problems(services: Mapping[str, str]) -> list[dict[str, Any]]:
     return found
 
 
-def loop_problems(loop: Mapping[str, Any]) -> list[dict[str, Any]]:
+def seen(place: Mapping[str, Any], answer: Mapping[str, Any], frames: int, door: str) -> dict[str, Any]:
+    """What an instance does."""
+    loop = answer.get("json") if answer["status"] == 200 else None
+    silence = None if loop else silent(place, answer)["what"]
+    if loop and loop["task"] and door:
+        # The loop knows CVAT's address on the host alone.
+        loop = {**loop, "task": {**loop["task"], "url": f"{door}{urlsplit(loop['task']['url']).path}"}}
+    return {
+        "name": place["name"],
+        "container": place["container"],
+        "frames": frames,
+        "loop": loop,
+        "silence": silence,
+    }
+
+
+def loop_problems(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The loop's last error, its ailment where that is another, and what it warns of."""
+    loop, whose = instance["loop"], f"{instance['name']}: " if instance["name"] else ""
     found, error, ailment = [], loop["error"], loop["ailment"]
     if error:
         found.append(problem(**{key: error[key] for key in ("what", "remedy", "since", "times")}))
     if ailment and not (error and ailment.startswith(error["what"])):
-        found.append(problem(ailment, "see `docker logs monailabel` on the host, and restart it"))
+        remedy = f"see `docker logs {instance['container']}` on the host, and restart it"
+        found.append(problem(ailment, remedy))
     if loop.get("warning"):  # the app on the host may be older
         found.append(problem(loop["warning"], "make room"))
-    return found
+    return [{**each, "what": f"{whose}{each['what']}"} for each in found]
 
 
-def silent(answer: Mapping[str, Any], loop_wanted: bool) -> dict[str, Any]:
+def silent(place: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """Why there is no loop to see."""
     if answer["status"] != 404:
         why = re.sub(r"^<urlopen error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
         what = f"MONAI Label does not answer at {answer['url']} ({why})"
-        return problem(what, "see `docker logs monailabel` on the host")
-    if loop_wanted:
+        return problem(what, f"see `docker logs {place['container']}` on the host")
+    if place["endolabs"]:
         return problem("the app on the host is another than this checkout has, without a loop to see", "run site.yml")
-    return problem("the app is not Endolab's, and has no loop to see", "set monailabel_app_source: endolab")
+    return problem("the app is not Endolab's, and has no loop to see", f"set {place['prefix']}app_source: endolab")
 
 
 class FilterModule:

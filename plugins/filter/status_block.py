@@ -63,8 +63,10 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if lock := status["lock"]:
         since = moment(lock["since"], at)
         yield "lock", f"{lock['owner']}@{lock['machine']} is changing the host with {lock['playbook']} since {since}"
-    if "loop" in status:
-        yield from loop_rows(status, at)
+    for instance in status["instances"]:
+        if instance["name"]:
+            yield "instance", instance["name"]
+        yield from loop_rows(instance, at)
     yield "services", services(status["services"])
     if "archive" in status:
         yield "archive", moment(status["archive"]["at"], at) if status["archive"] else "none yet"
@@ -79,14 +81,14 @@ def lasting(problem: Mapping[str, Any], at: str) -> str:
     return f"; {times}since {moment(problem['since'], at)}"
 
 
-def loop_rows(status: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
-    loop = status["loop"]
+def loop_rows(instance: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
+    loop = instance["loop"]
     if loop is None:
-        yield "loop", status["silence"]
+        yield "loop", instance["silence"]
         return
     yield "loop", f"{loop['phase']} since {moment(loop['since'], at)}"
     yield "iteration", str(loop["iteration"])
-    yield "frames", frame_counts(loop["frames"], status["frames"])
+    yield "frames", frame_counts(loop["frames"], instance["frames"])
     if task := loop["task"]:
         yield "task", f"{task['name']}, {task['jobs_done']} of {task['jobs']} jobs done"
         yield "", task["url"]
@@ -100,7 +102,7 @@ def loop_rows(status: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
         yield "note", f"{note['what']}, {moment(note['at'], at)}"
 
 
-def frame_counts(counts: Mapping[str, int], there: int | None) -> str:
+def frame_counts(counts: Mapping[str, int], there: int) -> str:
     if not counts:
         return f"{there} there, not counted by the loop yet"
     parts = [f"{counts['total']} in all", f"{counts['scored']} scored", f"{counts['labelled']} labelled"]

@@ -41,7 +41,7 @@ def holds(value: Any) -> bool:
     if isinstance(value, str):
         return not value.isprintable()
     if isinstance(value, Mapping):
-        return any(holds(key) or (key != "password" and holds(inner)) for key, inner in value.items())
+        return any(holds(key) or (not str(key).endswith("password") and holds(inner)) for key, inner in value.items())
     return isinstance(value, (list, tuple)) and any(map(holds, value))
 
 

@@ -112,7 +112,6 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"edge_acme_directory": "ftp://acme"}, "Write a URL that begins with https://, and a mail address or nothing"),
         ({"edge_request_size": "lots"}, "Write a number with MB or GB behind it; 1GB is usual."),
         ({"edge_cvat_server": "cvat"}, "Write host:port, for example 127.0.0.1:8081."),
-        ({"edge_monailabel": "192.0.2.9:8000"}, "Put that host into group monailabel, and leave edge_monailabel out."),
         ({"edge_monailabel_organization": "an organization"}, "Write the short name of an organization in CVAT"),
     ],
     "the firewall": [

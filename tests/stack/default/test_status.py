@@ -72,7 +72,8 @@ def test_status_shows_the_loop_on_one_screen(
     ):
         assert re.search(line, said), line
     assert f"{variables['inventory_hostname']} at {seen['at']}: all is well" in said
-    assert seen["loop"]["task"]["id"] == task
+    (instance,) = seen["instances"]
+    assert instance["loop"]["task"]["id"] == task
     assert seen["services"] == dict.fromkeys(SERVICES, "healthy")
     assert seen["healthy"] is True
 
@@ -94,7 +95,7 @@ def test_status_shows_a_server_that_is_down(
     assert "problem     monailabel is stopped" in said
     assert "remedy    `docker start monailabel` on the host" in said
     assert "loop        MONAI Label does not answer at http://127.0.0.1:8000/loop (Connection refused)" in said
-    assert (seen["healthy"], seen["reachable"], seen["loop"]) == (False, True, None)
+    assert (seen["healthy"], seen["reachable"], seen["instances"][0]["loop"]) == (False, True, None)
     assert seen["services"]["monailabel"] == "stopped"
 
     def healthy() -> bool:

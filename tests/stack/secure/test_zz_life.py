@@ -42,7 +42,9 @@ def echo(host: Host, variables: dict[str, Any], play: Play) -> Iterator[None]:
         login(variables, "service"),
         '{"slug": "lab"}',
     )
-    settings = {"edge_monailabel": "127.0.0.1:8999", "edge_monailabel_organization": "lab"}
+    there = {"host": variables["inventory_hostname"], "name": "", "port": 8999, "path": "/monailabel"}
+    in_cvat = {"project": "MONAILabel", "task_prefix": "ActiveLearning_Iteration"}
+    settings = {"__routes": [{**there, **in_cvat}], "edge_monailabel_organization": "lab"}
     done = play("site.yml", "-e", json.dumps(settings))
     assert done.returncode == 0, done.stdout
     yield

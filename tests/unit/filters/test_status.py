@@ -21,6 +21,14 @@ HOST: dict[str, Any] = {
         "data_root": "/var/lib/docker",
     },
     "nvidia": {"driver_version": "580.95.05", "library_versions": ["580.95.05"], "gpus": [UUID]},
+    "paths": {"/data/images": {"images": {"png": 50, "jpeg": 7}}},
+}
+PLACE = {
+    "name": "",
+    "container": "monailabel",
+    "prefix": "monailabel_",
+    "images_dir": "/data/images",
+    "endolabs": True,
 }
 LOOP: dict[str, Any] = {
     "phase": "annotating",
@@ -68,12 +76,20 @@ def seen(**changes: Any) -> dict[str, Any]:
         ),
         "gpu_wanted": True,
         "gpu_lines": [f"0, {UUID}, NVIDIA H100 PCIe, 3210 MiB, 81559 MiB, 97 %"],
-        "frames": 50,
-        "loop_wanted": True,
-        "answer": {"status": 200, "json": LOOP, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL},
+        "loops": [(PLACE, with_loop())],
+        "extensions": ["png", "jpg", "tif"],
     }
     status: dict[str, Any] = host_status(**{**found, **changes})
     return status
+
+
+def alone(answer: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """A host's only MONAI Label, which answers this."""
+    return [(PLACE, answer)]
+
+
+def with_loop(**changes: Any) -> dict[str, Any]:
+    return {"status": 200, "json": {**LOOP, **changes}, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL}
 
 
 def problems(**changes: Any) -> list[str]:
@@ -100,15 +116,18 @@ def test_a_disk_that_is_nearly_full_is_told() -> None:
     (problem,) = seen(host=host)["problems"]
     assert problem["what"] == "3.0 GiB are left on the disk of /var/lib/docker"
     warning = "4.2 GiB are left on the disk of /studies; the loop stops below 1"
-    answer = {"status": 200, "url": URL, "json": {**LOOP, "warning": warning}}
-    (problem,) = seen(answer=answer)["problems"]
+    (problem,) = seen(loops=alone(with_loop(warning=warning)))["problems"]
     assert (problem["what"], problem["remedy"]) == (warning, "make room")
 
 
 def test_people_are_shown_the_door_that_is_theirs() -> None:
-    assert seen()["loop"]["task"]["url"] == "http://127.0.0.1:8080/tasks/7"
-    assert seen(door="https://lab:8443")["loop"]["task"]["url"] == "https://lab:8443/tasks/7"
-    assert seen(answer=with_loop(task=None), door="https://lab")["loop"]["task"] is None
+    def task(**changes: Any) -> Any:
+        (instance,) = seen(**changes)["instances"]
+        return instance["loop"]["task"]
+
+    assert task()["url"] == "http://127.0.0.1:8080/tasks/7"
+    assert task(door="https://lab:8443")["url"] == "https://lab:8443/tasks/7"
+    assert task(loops=alone(with_loop(task=None)), door="https://lab") is None
 
 
 REFUSED = silence(-1, "Request failed: <urlopen error [Errno 111] Connection refused>")
@@ -133,12 +152,12 @@ def test_it_is_one_screen() -> None:
 
 def test_the_time_is_the_hosts_own_where_it_says_it() -> None:
     assert seen()["at"] == "2026-11-25T12:00:00+00:00"
-    assert seen(answer=REFUSED)["at"] == "2026-11-25T13:00:00+00:00"
+    assert seen(loops=alone(REFUSED))["at"] == "2026-11-25T13:00:00+00:00"
 
 
 def test_a_host_without_monai_label_has_no_loop_to_show() -> None:
-    status = seen(services=["cvat-server-1"], gpu_wanted=False, answer=None)
-    assert "loop" not in status
+    status = seen(services=["cvat-server-1"], gpu_wanted=False, loops=[])
+    assert status["instances"] == []
     assert status_block(status).splitlines()[1:3] == ["services    1 healthy", "GPU         none is to be used"]
 
 
@@ -157,12 +176,12 @@ def test_a_host_that_cannot_be_reached_is_shown_as_that() -> None:
 )
 def test_without_docker_nothing_else_is_a_problem(changes: dict[str, Any], problem: str) -> None:
     host = {**HOST, "docker": {**HOST["docker"], **changes}}
-    assert problems(host=host, containers=None, answer=REFUSED) == [problem]
+    assert problems(host=host, containers=None, loops=alone(REFUSED)) == [problem]
     assert set(seen(host=host, containers=None)["services"].values()) == {"unknown"}
 
 
 def test_services_that_are_down_are_named_by_what_mends_them() -> None:
-    assert problems(containers=containers(cvat_server_1="Exited (137) 5 minutes ago"), answer=REFUSED) == [
+    assert problems(containers=containers(cvat_server_1="Exited (137) 5 minutes ago"), loops=alone(REFUSED)) == [
         "monailabel is missing: run site.yml",
         "cvat-server-1 is stopped: `docker start cvat-server-1` on the host; `docker logs cvat-server-1` says why",
     ]
@@ -173,7 +192,7 @@ def test_services_that_are_down_are_named_by_what_mends_them() -> None:
         "cvat-server-1 is unhealthy: see `docker logs cvat-server-1` on the host",
     ]
     both = containers(monailabel="Exited (0) 1 hour ago", cvat_server_1="Exited (0) 1 hour ago")
-    assert problems(containers=both, answer=REFUSED)[0].startswith(
+    assert problems(containers=both, loops=alone(REFUSED))[0].startswith(
         "cvat-server-1, monailabel are stopped: `docker start cvat"
     )
 
@@ -195,25 +214,22 @@ def test_a_containers_state_is_one_word(status: str, word: str) -> None:
 
 
 def test_a_server_that_runs_and_is_silent_is_a_problem() -> None:
-    assert problems(answer=REFUSED) == [
+    assert problems(loops=alone(REFUSED)) == [
         f"MONAI Label does not answer at {URL} (Connection refused): see `docker logs monailabel` on the host"
     ]
     assert f"loop        MONAI Label does not answer at {URL} (Connection refused)" in status_block(
-        seen(answer=REFUSED)
+        seen(loops=alone(REFUSED))
     )
 
 
 def test_an_app_without_a_loop_is_a_problem_only_where_there_should_be_one() -> None:
     nothing = silence(404, "HTTP Error 404: Not Found")
-    assert problems(answer=nothing) == [
+    assert problems(loops=alone(nothing)) == [
         "the app on the host is another than this checkout has, without a loop to see: run site.yml"
     ]
-    assert problems(answer=nothing, loop_wanted=False) == []
-    assert "the app is not Endolab's" in status_block(seen(answer=nothing, loop_wanted=False))
-
-
-def with_loop(**changes: Any) -> dict[str, Any]:
-    return {"status": 200, "json": {**LOOP, **changes}, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL}
+    upstream = [({**PLACE, "endolabs": False}, nothing)]
+    assert problems(loops=upstream) == []
+    assert "the app is not Endolab's" in status_block(seen(loops=upstream))
 
 
 def test_the_loops_last_error_comes_with_what_to_do() -> None:
@@ -225,22 +241,22 @@ def test_the_loops_last_error_comes_with_what_to_do() -> None:
         "times": 9,
     }
     ailing = with_loop(phase="retrying", error=error, ailment="CVAT is away: start it")
-    assert problems(answer=ailing) == ["CVAT is away: start it"]
-    assert status_block(seen(answer=ailing)).splitlines()[:3] == [
+    assert problems(loops=alone(ailing)) == ["CVAT is away: start it"]
+    assert status_block(seen(loops=alone(ailing))).splitlines()[:3] == [
         "gpu1 at 2026-11-25T12:00:00+00:00: 1 problem",
         "problem     CVAT is away; 9 times since 2026-11-25T11:00:00+00:00 (60 min ago)",
         "  remedy    start it",
     ]
-    once = status_block(seen(answer=with_loop(error={**error, "times": 1})))
+    once = status_block(seen(loops=alone(with_loop(error={**error, "times": 1}))))
     assert "problem     CVAT is away; since 2026-11-25T11:00:00+00:00 (60 min ago)" in once
-    assert len(problems(answer=with_loop(error=error, ailment="the loop's thread has not shown itself"))) == 2
+    assert len(problems(loops=alone(with_loop(error=error, ailment="the loop's thread has not shown itself")))) == 2
 
 
 def test_a_loop_that_has_only_begun_is_shown_with_the_frames_that_are_there() -> None:
     begun = with_loop(
         phase="scoring", iteration=0, task=None, frames={}, training=[], notes=[], polled_at=None, next_try=None
     )
-    assert status_block(seen(answer=begun)).splitlines()[1:5] == [
+    assert status_block(seen(loops=alone(begun))).splitlines()[1:5] == [
         "loop        scoring since 2026-11-25T11:50:00+00:00 (10 min ago)",
         "iteration   0",
         "frames      50 there, not counted by the loop yet",
@@ -250,7 +266,7 @@ def test_a_loop_that_has_only_begun_is_shown_with_the_frames_that_are_there() ->
 
 def test_a_loop_that_works_has_no_next_poll() -> None:
     works = with_loop(phase="training", task=None, next_try="2026-11-25T11:59:48+00:00")
-    assert "last poll   2026-11-25T11:59:48+00:00 (12 s ago)" in status_block(seen(answer=works)).splitlines()
+    assert "last poll   2026-11-25T11:59:48+00:00 (12 s ago)" in status_block(seen(loops=alone(works))).splitlines()
 
 
 def test_gpus_are_shown_as_far_as_the_driver_tells() -> None:
@@ -315,7 +331,7 @@ def test_long_lines_are_wrapped_and_links_are_not() -> None:
     what = "what the loop has said of it " * 8
     url = "https://cvat.example/tasks/" + "7" * 90
     block = status_block(
-        seen(answer=with_loop(notes=[{"at": LOOP["since"], "what": what}], task={**LOOP["task"], "url": url}))
+        seen(loops=alone(with_loop(notes=[{"at": LOOP["since"], "what": what}], task={**LOOP["task"], "url": url})))
     )
     assert f"            {url}" in block.splitlines()
     assert all(len(line) <= 100 or url in line for line in block.splitlines())
@@ -339,17 +355,17 @@ def test_times_are_shown_with_their_distance(time: str, shown: str) -> None:
 def test_a_fleet_has_a_line_for_each_host() -> None:
     two = [f"{number}, {UUID}, NVIDIA H100 PCIe, 3210 MiB, 81559 MiB, 97 %" for number in range(2)]
     failing = {**LOOP, "polled_at": None, "frames": {}, "ailment": "the loop has been silent " + "for long " * 20}
-    answer = {"status": 200, "json": failing, "date": "Wed, 25 Nov 2026 12:00:00 GMT", "url": URL}
     rows = fleet_rows(
         [
             seen(gpu_lines=two),
-            seen(name="gpu2", gpu_lines=[], answer=answer, containers=[]),
-            seen(name="front", gpu_wanted=False, answer=None),
+            seen(name="gpu2", gpu_lines=[], loops=alone(with_loop(**failing)), containers=[]),
+            seen(name="front", gpu_wanted=False, loops=[]),
             seen(name="gone", host=None),
         ]
     )
     assert rows[0] == {
         "host": "gpu1",
+        "instance": None,
         "gpu": "2 x NVIDIA H100 PCIe, 81559 MiB",
         "driver": "580.95.05",
         "phase": "annotating",
@@ -362,6 +378,7 @@ def test_a_fleet_has_a_line_for_each_host() -> None:
     }
     assert rows[1] == {
         "host": "gpu2",
+        "instance": None,
         "gpu": UUID,
         "driver": "580.95.05",
         "phase": "annotating",
@@ -369,5 +386,11 @@ def test_a_fleet_has_a_line_for_each_host() -> None:
         "polled": None,
         "problem": "cvat-server-1, monailabel are missing (and 1 more)",
     }
-    assert rows[2] == {"host": "front", "gpu": None, "driver": None, "problem": None}
-    assert rows[3] == {"host": "gone", "gpu": None, "driver": None, "problem": "gone cannot be reached"}
+    assert rows[2] == {"host": "front", "instance": None, "gpu": None, "driver": None, "problem": None}
+    assert rows[3] == {
+        "host": "gone",
+        "instance": None,
+        "gpu": None,
+        "driver": None,
+        "problem": "gone cannot be reached",
+    }

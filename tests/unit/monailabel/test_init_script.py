@@ -32,9 +32,7 @@ print(json.dumps({
 DEFAULTS: dict[str, Any] = {
     "ansible_managed": "Ansible managed",
     "monailabel_cvat_url": "http://127.0.0.1:8080",
-    "monailabel_app": "apps/endoscopy",
-    "monailabel_studies": "datasets/images",
-    "monailabel_port": 8000,
+    "__monailabel_place": {"app": "apps/endoscopy", "studies": "datasets/images", "port": 8000},
     "__monailabel_app_is_endolabs": True,
     "__monailabel_conf": {"models": ["tooltracking"], "epistemic_enabled": True, "epistemic_top_k": 10},
 }
@@ -164,7 +162,7 @@ def test_a_missing_secret_is_named(container: Container, name: str) -> None:
 
 
 def test_another_port_is_an_argument(container: Container) -> None:
-    arguments, _ = container.start(monailabel_port=8010)
+    arguments, _ = container.start(__monailabel_place={**DEFAULTS["__monailabel_place"], "port": 8010})
     assert arguments[-4:] == ["--port", "8010", "--host", "127.0.0.1"]
 
 

@@ -22,6 +22,7 @@ KNOWN = [
 GOOD: dict[str, Any] = {
     "inventory_hostname": "gpu1",
     "groups": {group: ["gpu1"] for group in ("cvat", "edge", "monailabel")},
+    "hostvars": {"gpu1": {}},
     "ansible_facts": {"endolab_host": {**HOST, "units": UNITS}},
     "__firewall_looked": {"changed": False},
     "backup_repository": "/mnt/backup",
@@ -144,12 +145,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "redirect": ({"__edge_redirect": {"status": 200}}, "200"),
     "hsts": ({"__edge_answers": {"results": [ANSWERS[0], ANSWERS[0], *ANSWERS[2:]]}}, "plain http"),
     "registration": ({"__edge_answers": {"results": [*ANSWERS[:2], ANSWERS[0], ANSWERS[3]]}}, "200 instead of 403"),
-    "login": ({"__edge_answers": {"results": [*ANSWERS[:3], ANSWERS[0]]}}, "200 instead of 401"),
+    "login": (
+        {
+            "__edge_answers": {
+                "results": [*ANSWERS[:3], {"status": 200, "item": "https://127.0.0.1:443/monailabel/info/"}]
+            }
+        },
+        "https://gpu1/monailabel/info/ can be had without a login",
+    ),
 }
 
 
 def found(**settings: Any) -> dict[str, str]:
     variables = trusted({**variables_of(ROLES), **of_file(AUDIT), **CREDENTIALS, **GOOD, **settings})
+    # As playbooks/tasks/host.yml does.
+    variables["__monailabel_places"] = Templar(loader=DataLoader(), variables=variables).template(
+        variables["__monailabel_laid_out"]
+    )
     templar = Templar(loader=DataLoader(), variables=variables)
     for check in templar.template(variables["__audit_checks"]):
         assert isinstance(check["that"], bool), check

@@ -54,11 +54,14 @@ HOST: dict[str, Any] = {
         "/etc/endolab": NOT_THERE,
         "/etc/endolab/cvat/compose.yml": NOT_THERE,
         "/srv/endolab/datasets": THERE,
-        "/srv/endolab/datasets/images": {"exists": True, "images": {"png": 24}},
+        **{
+            f"/srv/endolab/datasets/{name}images": {"exists": True, "images": {"png": 24}}
+            for name in ("", "tools/", "polyps/")
+        },
         BUNDLE: NOT_THERE,
     },
     "texts": {"/var/lib/endolab/cvat_version": ""},
-    "ports": {str(port): [] for port in (80, 443, 8000, 8080, 8081, 8082, 8083)},
+    "ports": {str(port): [] for port in (80, 443, 8000, 8001, 8080, 8081, 8082, 8083)},
 }
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n"
 CREDENTIALS = {
@@ -132,7 +135,19 @@ def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: 
     variables = trusted({**variables, **variables_of(ROLES), **CREDENTIALS, **settings})
     templar = Templar(loader=DataLoader(), variables=variables)
     found = []
-    for table in tables or [f"__{role}_checks" for role in ROLES]:
+    # As playbooks/tasks/host.yml does.
+    variables["__monailabel_places"] = templar.template(variables["__monailabel_laid_out"])
+    templar = Templar(loader=DataLoader(), variables=variables)
+    # Those of MONAI Label's count for each instance.
+    names = templar.template(trusted("{{ __monailabel_names }}"))
+    of_instances = ("__monailabel_checks", "__monailabel_canary_checks")
+    chosen = [
+        (table, name)
+        for table in tables or ["__monailabel_host_checks", *(f"__{role}_checks" for role in ROLES)]
+        for name in (names if table in of_instances else names[:1])
+    ]
+    for table, name in chosen:
+        templar = Templar(loader=DataLoader(), variables={**variables, "__monailabel_chosen": name})
         for check in variables[table]:
             held = templar.template(check["that"])
             assert isinstance(held, bool), (table, check["name"], held)
@@ -152,6 +167,35 @@ def trusted(value: Any) -> Any:
     return trust_as_template(value) if isinstance(value, str) else value
 
 
+TOOLS, POLYPS = {"name": "tools", "port": 8000, "gpus": [0]}, {"name": "polyps", "port": 8001, "gpus": [GPUS[1]]}
+TWO = [TOOLS, POLYPS]
+SHARING = [TOOLS, {**POLYPS, "gpus": [GPUS[0]]}]
+INSTANCES = "the instances have names"
+
+
+@pytest.mark.parametrize(
+    ("entries", "refused"),
+    [
+        (SHARING, "no two instances want the same GPU"),
+        ([TOOLS, {**POLYPS, "gpus": "all"}], "no two instances want the same GPU"),
+        ([TOOLS, {**POLYPS, "name": "tools"}], INSTANCES),
+        ([{**TOOLS, "name": "Tools"}], INSTANCES),
+        ([{**TOOLS, "name": "canary"}], INSTANCES),
+        ([{**TOOLS, "name": "../etc"}], INSTANCES),
+        ([TOOLS, {**POLYPS, "datasets_dir": "/srv/endolab/datasets/tools"}], "no two instances share a directory"),
+        ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab/apps/tools"}], "no two instances share a directory"),
+        ([TOOLS, {**POLYPS, "cvat_username": "polyps"}], "an account of an instance's own has a password of its own"),
+        ([TOOLS, {**POLYPS, "gpus": [2]}], "the GPUs are there"),
+        ([TOOLS, {**POLYPS, "port": 80}], "the port is one for a service"),
+        ([TOOLS, {**POLYPS, "conf": {"epistemic_top_k": -1}}], "epistemic_top_k makes sense"),
+        ([TOOLS, {**POLYPS, "datasets_dir": "polyps"}], "the directories on the host can be mounted"),
+    ],
+    ids=str,
+)
+def test_instances_that_cannot_be_are_refused(entries: list[dict[str, Any]], refused: str) -> None:
+    assert refused in refusals(HOST, monailabel_instances=entries)
+
+
 @pytest.mark.parametrize("host", [HOST, RUNNING], ids=["bare", "running"])
 @pytest.mark.parametrize(
     "settings",
@@ -162,6 +206,8 @@ def trusted(value: Any) -> Any:
         {"monailabel_gpus": [0, "1"]},
         {"monailabel_gpus": [GPUS[1]]},
         {"monailabel_gpus": ["MIG-1", "0:1"]},
+        {"monailabel_instances": TWO},
+        {"monailabel_instances": SHARING, "monailabel_gpus_shared": True},
         {"monailabel_conf": {"epistemic_top_k": 0, "cvat_segment_size": 0, "models": ["deepedit"]}},
         {"monailabel_conf": '{"epistemic_top_k": 5}'},
         {"edge_http_port": "8080", "monailabel_port": "8000", "cvat_disk_usage_max": "90"},
@@ -172,7 +218,7 @@ def trusted(value: Any) -> Any:
         },
         {"edge_name": "10.1.2.3", "edge_https_port": "443"},
         {"edge_name": "cvat.example.org", "edge_certificate": "acme", "edge_acme_email": "it@example.org"},
-        {"edge_monailabel_organization": "endoscopy", "edge_monailabel": ""},
+        {"edge_monailabel_organization": "endoscopy", "edge_monailabel": False},
         {"cvat_analytics": True},
         {"cvat_analytics": "true"},
         {"cvat_clickhouse_password": ""},

@@ -112,7 +112,9 @@ def refused(role: str, name: str, value: Any) -> str | None:
     host = {**HOST, "ports": {**HOST["ports"], str(value): []}}
     variables = {**base(), name: value, "ansible_facts": {"endolab_host": host}}
     templar = Templar(loader=DataLoader(), variables=variables)
-    for check in base()[f"__{role}_checks"]:
+    variables["__monailabel_places"] = templar.template(variables["__monailabel_laid_out"])
+    templar = Templar(loader=DataLoader(), variables=variables)
+    for check in base().get(f"__{role}_host_checks", []) + base()[f"__{role}_checks"]:
         held, sentence = templar.template(check["that"]), templar.template(check["otherwise"])
         assert isinstance(held, bool), (check["name"], held)
         assert isinstance(sentence, str)
@@ -158,6 +160,13 @@ def lines_stay(role: str, template: str, changes: dict[str, Any]) -> None:
         assert line.isprintable() or "\t" in line
 
 
+def hop_stays(changes: dict[str, Any]) -> None:
+    """On a host whose edge is another."""
+    groups = {"cvat": ["head"], "edge": ["head"], "monailabel": ["gpu1"]}
+    known = {"gpu1": {}, "head": {"__hop_own_address": "head:8443"}}
+    lines_stay("hop", "Caddyfile.j2", {**changes, "groups": groups, "hostvars": known, "__hop_own": ""})
+
+
 def script_stays(changes: dict[str, Any]) -> None:
     script = rendered("monailabel", "run_monailabelinits.sh.j2", **changes)
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
@@ -171,6 +180,6 @@ CHECKS: dict[str, list[Any]] = {
     "backup": [functools.partial(lines_stay, "backup", "endolab-backup.timer.j2")],
     "cvat": [compose_stays],
     "edge": [functools.partial(lines_stay, "edge", "Caddyfile.j2")],
-    "hop": [functools.partial(lines_stay, "hop", "Caddyfile.j2")],
+    "hop": [hop_stays],
     "monailabel": [script_stays],
 }
