@@ -118,7 +118,10 @@ def left(counts: Mapping[str, int]) -> int:
 def trained(record: Mapping[str, Any]) -> str:
     """What the last training of a model came to."""
     taken = "new weights taken" if record["promoted"] else "old weights kept"
-    return f"{record['model']}: {taken}" + (f" ({record['why']})" if record.get("why") else "")
+    why = f" ({record['why']})" if record.get("why") else ""
+    # The app on the host may be older.
+    took = f"; {record['epochs']} epochs in {record['seconds']} s" if record.get("epochs") else ""
+    return f"{record['model']}: {taken}{why}{took}"
 
 
 def services(states: Mapping[str, str]) -> str:

@@ -69,6 +69,14 @@ def test_settings_arrive(scenario: Scenario) -> None:
     assert 2 <= result["outcomes"][2]["epochs"] < 8  # of 8, stopped early
 
 
+def test_frames_are_decoded_once_where_memory_holds_them(scenario: Scenario) -> None:
+    result = scenario("decoded")
+    room, tight = result["room"], result["tight"]
+    assert (room["cached"], tight["cached"]) == (1.0, 0.4)
+    # Three of the five that train are decoded in each of three epochs, instead of once.
+    assert tight["loads"] - room["loads"] == 3 * 3 - 3
+
+
 def test_a_training_killed_before_the_rename_is_promoted_once(scenario: Scenario) -> None:
     result = scenario("killed")
     start, dead, finished, finished_again = result["states"]

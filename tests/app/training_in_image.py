@@ -24,15 +24,17 @@ sys.path[:0] = [str(ROOT / "apps" / "endoscopy"), str(ROOT / "molecule" / "stand
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from endolab_loop import training  # noqa: E402
+from endolab_loop import ram, training  # noqa: E402
 from frames import generate  # noqa: E402
 from monai.handlers import MeanDice  # noqa: E402
+from monai.transforms import LoadImaged  # noqa: E402
 from monailabel.tasks.train.bundle import BundleTrainTask  # noqa: E402
 from PIL import Image  # noqa: E402
 
 ZIP = ROOT / ".cache" / "inputs" / "endoscopic_tool_segmentation.zip"
 ToolTracking = importlib.import_module("lib.trainers").ToolTracking  # the shipped app's
 LABEL_MAP = {"Tool": 1, "InBody": 2, "OutBody": 3}
+LOAD = LoadImaged.__call__
 QUICK = 0.002  # a rate at which one or two epochs show
 
 
@@ -230,8 +232,28 @@ def no_number(folder: Path) -> dict[str, Any]:
     return {"outcome": outcome, "states": [start, lab.state()]}
 
 
+def decoded(folder: Path) -> dict[str, Any]:
+    """How often frames are decoded, with memory for all of them and without, by a bundle that keeps two in five."""
+    found = {}
+    for name, left in (("room", ram.left()), ("tight", 1)):
+        lab = Lab(folder / name, training.TrainingConf(max_epochs=3), QUICK)
+        train = json.loads((lab.bundle / "configs" / "train.json").read_text())["train"]
+        lab.configure(train={**train, "dataset": {**train["dataset"], "cache_rate": 0.4}})
+        loads = []
+
+        def load(transform: LoadImaged, *arguments: Any, loads: list[int] = loads, **more: Any) -> Any:
+            loads.append(1)
+            return LOAD(transform, *arguments, **more)
+
+        with patch.object(ram, "left", return_value=left), patch.object(LoadImaged, "__call__", load):
+            outcome = lab.train(iteration=1)
+        found[name] = {"cached": outcome["cached"], "loads": len(loads)}
+    return found
+
+
 SCENARIOS: list[Callable[[Path], dict[str, Any]]] = [
     better_then_worse, killed, splits, two_classes, no_weights, tracked, other_process, no_epoch, no_number,
+    decoded,
 ]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from . import ram
 from .state import now, read_json, write_json
 
 if TYPE_CHECKING:
@@ -234,35 +236,58 @@ class Guard(BundleTrainTask):
         }
         # First, because with several GPUs a bundle cuts the last handlers off on all but one, which would not stop.
         overrides[self.const.key_train_handlers()].insert(0, early_stop)
+        if str(self.bundle_config.get("train#dataset#_target_")).endswith("CacheDataset"):
+            overrides["train#dataset#cache_rate"] = self._cache_rate(overrides[self.const.key_train_dataset_data()])
         self.overrides = overrides
         return overrides
+
+    def _cache_rate(self, items: list[Item]) -> float:
+        """The share of the frames that are decoded once: all where half of the memory that is left holds them."""
+        import torch
+
+        with self._parser() as parser:
+            frame = parser.get_parsed_content("train#dataset#transform")(items[0])
+        size = sum(values.nbytes for values in frame.values() if hasattr(values, "nbytes"))
+        processes = max(1, torch.cuda.device_count())  # each with a cache of its own
+        if size * len(items) * processes <= ram.left() / 2:
+            return 1.0
+        return float(parser.get("train#dataset#cache_rate", 1.0))
+
+    @contextmanager
+    def _parser(self) -> Iterator[Any]:
+        """The bundle's config, to be asked for parts of it, which may be of code that it brings."""
+        from monai.bundle import ConfigParser
+
+        parser = ConfigParser()
+        parser.read_config(self.bundle_config_path)
+        parser.read_meta(self.bundle_metadata_path)
+        sys.path.insert(0, self.bundle_path)
+        try:
+            yield parser
+        finally:
+            sys.path.remove(self.bundle_path)
 
     def _judge(self) -> dict[str, Any]:
         """Measures the published and the new weights on the same frames; returns what the outcome says of them."""
         import torch
-        from monai.bundle import ConfigParser
 
         progress = Path(self.bundle_path, "epochs")
         if not progress.exists():  # MONAI Label only logs it when a process of several GPUs fails
             raise RuntimeError("the training ended before its first epoch; the log says why")
-        parser = ConfigParser()
-        parser.read_config(self.bundle_config_path)
-        parser.read_meta(self.bundle_metadata_path)
-        parser.update({**self.overrides, "validate#evaluator#val_handlers": []})  # they would save and log
-        sys.path.insert(0, self.bundle_path)  # for the code that a bundle brings
-        evaluator = parser.get_parsed_content("validate#evaluator")
-        metric = evaluator.state.key_metric_name
-
-        def measure(weights: Path) -> float:
-            state = torch.load(weights, map_location=evaluator.state.device, weights_only=True)
-            evaluator.network.load_state_dict(state.get(self.model_dict_key, state), strict=self.load_strict)
-            evaluator.run()
-            return float(evaluator.state.metrics[metric])
-
         old, new = (Path(bundle, "models", "model.pt") for bundle in (self.published, self.bundle_path))
-        before = measure(old) if old.exists() else None
-        after = measure(new) if new.exists() and new.stat().st_mtime else None
-        sys.path.remove(self.bundle_path)
+        with self._parser() as parser:
+            parser.update({**self.overrides, "validate#evaluator#val_handlers": []})  # they would save and log
+            evaluator = parser.get_parsed_content("validate#evaluator")
+            metric = evaluator.state.key_metric_name
+
+            def measure(weights: Path) -> float:
+                state = torch.load(weights, map_location=evaluator.state.device, weights_only=True)
+                evaluator.network.load_state_dict(state.get(self.model_dict_key, state), strict=self.load_strict)
+                evaluator.run()
+                return float(evaluator.state.metrics[metric])
+
+            before = measure(old) if old.exists() else None
+            after = measure(new) if new.exists() and new.stat().st_mtime else None
         promoted = after is not None and (before is None or bool(evaluator.metric_cmp_fn(after, before)))
         if after is None:
             why = "not better: the training saved no weights"
@@ -276,6 +301,7 @@ class Guard(BundleTrainTask):
             "after": after if after is not None and math.isfinite(after) else None,
             "promoted": promoted,
             "training_frames": len(self.overrides[self.const.key_train_dataset_data()]),
+            "cached": self.overrides.get("train#dataset#cache_rate", 0.0),
             "validation_frames": len(self.overrides[self.const.key_validate_dataset_data()]),
             "epochs": int(progress.read_text(encoding="ascii")),
             "why": why,

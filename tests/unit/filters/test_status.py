@@ -48,7 +48,13 @@ LOOP: dict[str, Any] = {
     },
     "frames": {"total": 50, "labelled": 20, "scored": 29, "unreadable": 1, "discarded": 2},
     "training": [
-        {"model": "tooltracking", "before": 0.6, "after": 0.7, "promoted": True, "why": "val_iou 0.7 is better"}
+        {
+            "model": "tooltracking",
+            "promoted": True,
+            "why": "val_iou 0.7 is better",
+            "epochs": 50,
+            "seconds": 84.3,
+        }
     ],
     "notes": [{"at": "2026-11-25T11:00:00+00:00", "what": "left out 1 times points Tool"}],
     "warning": None,
@@ -142,7 +148,7 @@ def test_it_is_one_screen() -> None:
         "task        ActiveLearning_Iteration_3, 4 of 10 jobs done",
         "            http://127.0.0.1:8080/tasks/7",
         "last poll   2026-11-25T11:59:48+00:00 (12 s ago), next 2026-11-25T12:00:48+00:00 (in 48 s)",
-        "training    tooltracking: new weights taken (val_iou 0.7 is better)",
+        "training    tooltracking: new weights taken (val_iou 0.7 is better); 50 epochs in 84.3 s",
         "note        left out 1 times points Tool, 2026-11-25T11:00:00+00:00 (60 min ago)",
         "services    2 healthy",
         "GPU         0: NVIDIA H100 PCIe, 3210 of 81559 MiB in use, 97 % busy",
