@@ -40,12 +40,17 @@ _value:
 
 def gpu_rivals(places: Iterable[Mapping[str, Any]], there: Sequence[str]) -> list[str]:
     """Each two that want one GPU; a part of a GPU (MIG) is wanted by its own name."""
-    wanted = [(each["container"], each["gpus"]) for each in places if each["gpus"] != "none"]
+    wanted = [(each["container"], each["gpus"]) for each in places if each["gpus"] == "all" or is_list(each["gpus"])]
     return [
         f"{one} and {other}"
         for (one, ones), (other, others) in combinations(wanted, 2)
         if "all" in (ones, others) or known(ones, there) & known(others, there)
     ]
+
+
+def is_list(gpus: Any) -> bool:
+    """Whether it is a list, all else but `all` wants none, or is refused elsewhere."""
+    return isinstance(gpus, Sequence) and not isinstance(gpus, str)
 
 
 def known(gpus: Iterable[Any], there: Sequence[str]) -> set[str]:

@@ -53,9 +53,14 @@ def instances(own: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> dict
     if not own:
         return {"": place("", host)}
     return {
-        each["name"]: place(each["name"], {**host, **below(host, each["name"]), "conf": {}, **each}, host["conf"])
+        each["name"]: place(each["name"], {**host, **below(host, each["name"]), "conf": {}, **said(each)}, host["conf"])
         for each in own
     }
+
+
+def said(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says; a key without a value says nothing."""
+    return {key: value for key, value in entry.items() if value is not None}
 
 
 def below(host: Mapping[str, Any], name: str) -> dict[str, str]:

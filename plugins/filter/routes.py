@@ -14,8 +14,8 @@ short_description: Where people find each MONAI Label of a lab, behind its edge 
 version_added: 1.0.0
 author: Endolab (@endolab)
 description:
-  - The only MONAI Label of a lab is found below C(/monailabel/), one of several below C(/monailabel/NAME/), where an
-    instance without a name has its host's.
+  - The only MONAI Label of a lab is found below C(/monailabel/) where it has no name, all others below
+    C(/monailabel/NAME/), where an instance without a name has its host's.
 options:
   _input:
     description: The lab's hosts with MONAI Label.
@@ -53,7 +53,7 @@ def routes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]], por
             "host": host,
             "name": str(each.get("name", "")),
             "port": int(each.get("port", port)),
-            **whereabouts(each.get("name", ""), {**common(variables[host]), **each.get("conf", {})}),
+            **whereabouts(each.get("name", ""), {**common(variables[host]), **(each.get("conf") or {})}),
         }
         for host in hosts
         for each in entries(variables[host])
@@ -66,8 +66,13 @@ def routes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]], por
 
 def entries(host: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """A host's instances; one where the inventory names none."""
-    own = host.get("monailabel_instances", [])
+    own = [each for each in host.get("monailabel_instances") or () if is_whole(each)]
     return own or [{"port": host["monailabel_port"]} if "monailabel_port" in host else {}]
+
+
+def is_whole(entry: Any) -> bool:
+    """Whether an entry can be had at all; its own host refuses others."""
+    return isinstance(entry, Mapping) and {"name", "port"} <= set(entry) and str(entry["port"]).isdecimal()
 
 
 def common(host: Mapping[str, Any]) -> dict[str, Any]:

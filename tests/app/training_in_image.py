@@ -239,7 +239,7 @@ def decoded(folder: Path) -> dict[str, Any]:
         lab = Lab(folder / name, training.TrainingConf(max_epochs=3), QUICK)
         train = json.loads((lab.bundle / "configs" / "train.json").read_text())["train"]
         lab.configure(train={**train, "dataset": {**train["dataset"], "cache_rate": 0.4}})
-        loads = []
+        loads: list[int] = []
 
         def load(transform: LoadImaged, *arguments: Any, loads: list[int] = loads, **more: Any) -> Any:
             loads.append(1)

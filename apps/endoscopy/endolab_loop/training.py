@@ -237,21 +237,27 @@ class Guard(BundleTrainTask):
         # First, because with several GPUs a bundle cuts the last handlers off on all but one, which would not stop.
         overrides[self.const.key_train_handlers()].insert(0, early_stop)
         if str(self.bundle_config.get("train#dataset#_target_")).endswith("CacheDataset"):
-            overrides["train#dataset#cache_rate"] = self._cache_rate(overrides[self.const.key_train_dataset_data()])
+            overrides["train#dataset#cache_rate"] = self._cache_rate(overrides)
         self.overrides = overrides
         return overrides
 
-    def _cache_rate(self, items: list[Item]) -> float:
+    def _cache_rate(self, overrides: dict[str, Any]) -> float:
         """The share of the frames that are decoded once: all where half of the memory that is left holds them."""
         import torch
+        from monai.transforms import Compose, RandomizableTrait
 
+        items = overrides[self.const.key_train_dataset_data()]
         with self._parser() as parser:
-            frame = parser.get_parsed_content("train#dataset#transform")(items[0])
+            parser.update(overrides)
+            transform = Compose(parser.get_parsed_content("train#dataset#transform")).flatten()
+            known = "cache_rate" in parser.get("train#dataset")
+            bundles_own = parser.get_parsed_content("train#dataset#cache_rate") if known else 1.0
+        # What is kept of a frame ends where chance begins.
+        chance = transform.get_index_of_first(lambda each: isinstance(each, RandomizableTrait))
+        frame = transform(items[0], end=chance)
         size = sum(values.nbytes for values in frame.values() if hasattr(values, "nbytes"))
         processes = max(1, torch.cuda.device_count())  # each with a cache of its own
-        if size * len(items) * processes <= ram.left() / 2:
-            return 1.0
-        return float(parser.get("train#dataset#cache_rate", 1.0))
+        return 1.0 if size * len(items) * processes <= ram.left() / 2 else float(bundles_own)
 
     @contextmanager
     def _parser(self) -> Iterator[Any]:

@@ -269,6 +269,18 @@ def test_it_goes_on_where_it_was_when_the_inventory_names_it_again(
     assert polyps_sums() == polyps_before[0]
 
 
+def test_an_instances_changed_password_reaches_cvat_and_its_loop(play: Play, variables: Json) -> None:
+    def lets_in(password: str) -> bool:
+        return at_the_edge(POLYPS, "info/", f"polyps:{password}")[0] == 200
+
+    old, new = variables["polyps_password"], "another password"
+    for password, outdated, options in ((new, old, ["-e", json.dumps({"polyps_password": new})]), (old, new, [])):
+        done = play("site.yml", *options)
+        assert done.returncode == 0, done.stdout
+        assert (lets_in(password), lets_in(outdated)) == (True, False)
+    assert not json.loads(at_the_edge(POLYPS, "loop", login(variables, "service"))[1])["error"]
+
+
 def test_a_lost_host_is_named_and_the_others_go_on(play: Play, variables: Json) -> None:
     certificate = HOSTS[ONE].file("/etc/endolab/hop/certificate.pem").content_string
     docker.from_env().containers.get(ONE).stop(timeout=60)

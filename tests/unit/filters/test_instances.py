@@ -109,11 +109,30 @@ def test_of_several_loops_each_is_found_by_its_name() -> None:
         ([["MIG-1"], ["MIG-2"]], []),
         ([["0:0"], ["0:0"]], ["one and two"]),
         ([[7], [7]], ["one and two"]),
+        ([1, [1]], []),
     ],
 )
 def test_who_wants_the_same_gpu(wanted: list[Any], rivals: list[str]) -> None:
     places = [{"container": name, "gpus": gpus} for name, gpus in zip(("one", "two"), wanted, strict=True)]
     assert gpu_rivals(places, UUIDS) == rivals
+
+
+def test_entries_that_are_none_are_left_to_their_own_host() -> None:
+    lab: dict[str, Any] = {
+        "gpu1": {"monailabel_instances": [{"name": "tools", "port": 8000, "conf": None}]},
+        "gpu2": {"monailabel_instances": [{"port": 8001}, {"name": "polyps", "port": "high"}, "tools"]},
+        "gpu3": {"monailabel_instances": None},
+    }
+    assert [each["path"] for each in routes(list(lab), lab, 8000)] == [
+        "/monailabel/tools",
+        "/monailabel/gpu2",
+        "/monailabel/gpu3",
+    ]
+
+
+def test_a_key_without_a_value_says_nothing() -> None:
+    own = [{"name": "tools", "port": 8000, "conf": None, "app": None}]
+    assert instances(own, HOST)["tools"]["app_dir"] == "/srv/apps/tools/endoscopy"
 
 
 def test_doubles_are_named_once() -> None:

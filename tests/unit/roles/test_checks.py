@@ -94,6 +94,7 @@ RUNNING = {
         "manageable": True,
         "version": "28.5.2",
         "free_bytes": 2**30,
+        "containers": {"monailabel": "projectmonai/monailabel:latest"},
     },
     "paths": {**HOST["paths"], "/etc/endolab": THERE},
     "ports": {**HOST["ports"], **LISTENING},
@@ -185,7 +186,16 @@ INSTANCES = "the instances have names"
         ([TOOLS, {**POLYPS, "datasets_dir": "/srv/endolab/datasets/tools"}], "no two instances share a directory"),
         ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab/apps/tools"}], "no two instances share a directory"),
         ([TOOLS, {**POLYPS, "cvat_username": "polyps"}], "an account of an instance's own has a password of its own"),
+        ([TOOLS, {**POLYPS, "cvat_password": "word"}], "an account of an instance's own has a password of its own"),
+        (
+            [
+                {**TOOLS, "cvat_username": "a", "cvat_password": "b"},
+                {**POLYPS, "cvat_username": "a", "cvat_password": "c"},
+            ],
+            "an account has one password",
+        ),
         ([TOOLS, {**POLYPS, "gpus": [2]}], "the GPUs are there"),
+        ([TOOLS, {**POLYPS, "gpus": 1}], "gpus is all, none or a list"),
         ([TOOLS, {**POLYPS, "port": 80}], "the port is one for a service"),
         ([TOOLS, {**POLYPS, "conf": {"epistemic_top_k": -1}}], "epistemic_top_k makes sense"),
         ([TOOLS, {**POLYPS, "datasets_dir": "polyps"}], "the directories on the host can be mounted"),
@@ -194,6 +204,29 @@ INSTANCES = "the instances have names"
 )
 def test_instances_that_cannot_be_are_refused(entries: list[dict[str, Any]], refused: str) -> None:
     assert refused in refusals(HOST, monailabel_instances=entries)
+
+
+def test_an_instances_account_without_a_password_is_none() -> None:
+    def accounts(**entry: Any) -> list[str]:
+        variables = {
+            "inventory_hostname": "gpu1",
+            "groups": {"cvat": ["gpu1"], "edge": ["gpu1"], "monailabel": ["gpu1"]},
+            "hostvars": {"gpu1": {"monailabel_instances": [{**POLYPS, "cvat_username": "polyps", **entry}]}},
+        }
+        variables = trusted({**variables, **variables_of(ROLES), **CREDENTIALS})
+        templar = Templar(loader=DataLoader(), variables=variables)
+        return [each["username"] for each in templar.template(variables["__cvat_accounts"])]
+
+    assert accounts(cvat_password="word") == ["admin", "monailabel", "polyps"]
+    assert accounts() == accounts(cvat_password="") == accounts(cvat_password=None) == ["admin", "monailabel"]
+
+
+def test_an_instance_takes_no_port_from_another_that_stays() -> None:
+    taken = [{"address": "127.0.0.1", "process": "python3", "container": "monailabel-tools"}]
+    host = {**HOST, "ports": {**HOST["ports"], "8001": taken}}
+    assert refusals(host, monailabel_instances=[TOOLS, POLYPS]) == ["the port is free"]
+    gone = {**host, "docker": {**HOST["docker"], "containers": {"monailabel-tools": "image"}}}
+    assert refusals(gone, monailabel_instances=[POLYPS]) == []
 
 
 @pytest.mark.parametrize("host", [HOST, RUNNING], ids=["bare", "running"])

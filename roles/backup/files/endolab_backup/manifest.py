@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -33,7 +34,9 @@ COUNTED = {
 # What a lab that is at work has some of, however small it gets.
 NEEDED = ("tasks", "images", "label files", "weights")
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+# Of one loop's studies, or of each one's by its name.
+FRAME = re.compile(r"studies(-[^/]+)?/[^/]+\.(png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
+LABEL_FILE = re.compile(r"studies(-[^/]+)?/labels/final/")
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ def part(path: Path, found: dict[str, Sum]) -> dict[str, Any]:
 def counts(tables: dict[str, dict[str, Any]] | None, found: dict[str, Sum]) -> dict[str, int]:
     """What a person counts: CVAT's rows, frames on disk, label files and weights."""
     known = {name: tables[table]["rows"] for name, table in COUNTED.items() if tables and table in tables}
-    labels = sum(name.startswith("studies/labels/final/") for name in found)
+    labels = sum(bool(LABEL_FILE.match(name)) for name in found)
     weights = sum(name.endswith(".pt") for name in found)
-    images = sum(Path(name).parent == Path("studies") and name.lower().endswith(IMAGES) for name in found)
+    images = sum(bool(FRAME.match(name)) for name in found)
     return {**known, "images": images, "label files": labels, "weights": weights}
 
 
