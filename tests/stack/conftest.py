@@ -32,11 +32,11 @@ def inventory() -> str:
 
 @pytest.fixture(scope="session")
 def variables(inventory: str) -> dict[str, Any]:
-    """The inventory's variables of the one host, as Ansible resolves them, lookups included."""
+    """The inventory's variables of the last host with MONAI Label, as Ansible resolves them, lookups included."""
     debug = ["-m", "ansible.builtin.debug", "-a", "var=hostvars[inventory_hostname]"]
     output = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     shown = subprocess.run(
-        ["ansible", "monailabel", "-i", inventory, *debug],
+        ["ansible", "monailabel[-1]", "-i", inventory, *debug],
         cwd=ROOT,
         env={**PLAIN, **output},
         capture_output=True,

@@ -16,7 +16,6 @@ import testinfra
 import yaml
 
 from tests.stack.common import cvat, login, open_tasks, wait_until
-from tests.stack.conftest import PLAIN, ROOT
 
 Done = subprocess.CompletedProcess[str]
 Play = Callable[..., Done]
@@ -50,24 +49,6 @@ POLYPS = LOOPS[1]
 POLYPS_FILES = ("/srv/endolab/datasets/polyps", "/srv/endolab/apps/polyps")
 
 each_loop = pytest.mark.parametrize("loop", LOOPS, ids=[each.route for each in LOOPS])
-
-
-@pytest.fixture(scope="session")
-def variables(inventory: str) -> Json:
-    """The inventory's variables of the host with several loops, lookups included; the accounts are every host's."""
-    shown = subprocess.run(
-        ["ansible", TWO, "-i", inventory, "-m", "ansible.builtin.debug", "-a", "var=hostvars[inventory_hostname]"],
-        cwd=ROOT,
-        env={
-            **PLAIN,
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return dict(json.loads(shown[shown.index("{") :])["hostvars[inventory_hostname]"])
 
 
 @pytest.fixture
