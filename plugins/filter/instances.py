@@ -52,10 +52,13 @@ def instances(own: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> dict
     """The places by the instances' names; RETURN says what they are made of."""
     if not own:
         return {"": place("", host)}
-    return {
-        each["name"]: place(each["name"], {**host, **below(host, each["name"]), "conf": {}, **said(each)}, host["conf"])
-        for each in own
-    }
+    return {each["name"]: place(each["name"], laid_over(host, said(each))) for each in own}
+
+
+def laid_over(host: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says over what its host says, and its keys of `conf` over the host's."""
+    conf = {**host["conf"], **entry.get("conf", {})}
+    return {**host, **below(host, entry["name"]), **entry, "conf": conf}
 
 
 def said(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,8 +71,8 @@ def below(host: Mapping[str, Any], name: str) -> dict[str, str]:
     return {kind: posixpath.join(host[kind], name) for kind in ("datasets_dir", "apps_dir")}
 
 
-def place(name: str, values: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    conf = {**(common or {}), **values["conf"]}
+def place(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    conf = dict(values["conf"])
     where = whereabouts(name, conf)
     if name:
         conf["cvat_project"] = where["project"]
