@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import zipfile
@@ -41,7 +42,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: Path of the zip file on the controller, for each name; it is there until the play ends.
+  description: >-
+    Path of the zip file on the controller, for each name, in a directory that is called as its SHA-256; it is there
+    until the run ends.
   type: list
   elements: path
 """
@@ -84,14 +87,15 @@ def modules(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
 
 
 def pack(name: str, directory: Path) -> Path:
-    """Packs `name` into `directory`; returns the zip file."""
-    target = directory / f"{name}.zip"
-    partial = target.with_suffix(f".{os.getpid()}")
+    """Packs `name` into a directory below `directory` that is called as the zip file's digest; returns the zip file."""
+    partial = directory / f"{name}.{os.getpid()}"
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for arcname, path in sorted(entry for one in closure(name) for entry in modules(one)):
             entry = zipfile.ZipInfo(arcname, EARLIEST)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    target = directory / hashlib.sha256(partial.read_bytes()).hexdigest() / f"{name}.zip"
+    target.parent.mkdir(exist_ok=True)
     partial.replace(target)
     return target
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
@@ -71,20 +72,6 @@ settings:
 """
 
 
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`new` laid over `old`: dictionaries merged, lists united in order, other values replaced."""
-    merged = dict(old)
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(before, dict) and isinstance(value, dict):
-            merged[key] = merge(before, value)
-        elif isinstance(before, list) and isinstance(value, list):
-            merged[key] = before + [item for item in value if item not in before]
-        else:
-            merged[key] = value
-    return merged
-
-
 def unmerge(now: dict[str, Any], new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     """`now` without what merging `new` into `old` has changed; what is otherwise now stays."""
     left = dict(now)
@@ -143,15 +130,6 @@ def write(module: AnsibleModule, path: Path, text: str) -> None:
     module.atomic_move(name, str(path), keep_dest_attrs=path.exists())
 
 
-def wanted_with(module: AnsibleModule, old: dict[str, Any]) -> dict[str, Any]:
-    """What the file shall say with the settings."""
-    wanted = merge(old, module.params["settings"])
-    for group in module.params["defaults"]:
-        if not group.keys() & wanted.keys():
-            wanted = {**wanted, **group}
-    return wanted
-
-
 def wanted_without(module: AnsibleModule, now: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
     """What the file shall say without them."""
     wanted = unmerge(now, module.params["settings"], original)
@@ -182,7 +160,7 @@ def main() -> None:
     except ValueError as fault:
         module.fail_json(msg=str(fault))
     if module.params["state"] == "present":
-        wanted = wanted_with(module, old)
+        wanted = merge_with_defaults(old, module.params["settings"], module.params["defaults"])
         after, changed = text_of(wanted), wanted != old or not path.exists()
     else:
         wanted = wanted_without(module, old, first)

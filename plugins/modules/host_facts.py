@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCUMENTATION = r"""
@@ -41,6 +46,31 @@ options:
     description: TCP ports whose listeners to name.
     type: list
     elements: int
+    default: []
+  files:
+    description: Files and directories to describe, for M(endolab.active_learning.files) not to look at them again.
+    type: list
+    elements: path
+    default: []
+  trees:
+    description: Directories to describe with all that lies below them.
+    type: list
+    elements: path
+    default: []
+  signing_keys:
+    description: Files of signing keys whose fingerprints to read.
+    type: list
+    elements: path
+    default: []
+  packages:
+    description: Packages whose versions to read.
+    type: list
+    elements: str
+    default: []
+  images:
+    description: Images whose ids to ask Docker for.
+    type: list
+    elements: str
     default: []
   data_root:
     description: Docker's data directory where it is to be another than C(daemon.json) says.
@@ -118,8 +148,9 @@ ansible_facts:
           description: >-
             C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
             C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
-            C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name), and
-            C(daemon_json) with C(exists), C(valid) and C(error).
+            C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name),
+            C(images) (the id of each that was asked for and is there, by its name), and C(daemon_json) with C(exists),
+            C(valid), C(error) and C(settings).
           returned: always
           type: dict
         nvidia:
@@ -127,6 +158,21 @@ ansible_facts:
             C(driver_version), C(library_versions) (of the driver's libraries that are installed), C(gpus) (the UUIDs,
             in the order of their indices), C(toolkit_version) (null where there is none), C(toolkit_held), and
             C(cdi_devices), the GPU names in the CDI specifications.
+          returned: always
+          type: dict
+        packages:
+          description: C(version) of each of the packages that is installed, and whether it is C(held).
+          returned: always
+          type: dict
+        files:
+          description: >-
+            For each of the files and directories that is there C(uid), C(gid) and C(mode) in octal digits, and of a
+            file that everybody may read C(sha256) and C(written), in nanoseconds since 1970. What lies in a directory
+            that not everybody may enter is left out.
+          returned: always
+          type: dict
+        signing_keys:
+          description: The fingerprints in each of the files of keys that is there.
           returned: always
           type: dict
         paths:
@@ -142,6 +188,11 @@ ansible_facts:
             For each port, its listeners with C(port), C(address), C(process) and C(container) (its name, or null).
           returned: always
           type: dict
+    endolab_written:
+      description: What M(endolab.active_learning.files) has written since; nothing yet.
+      returned: always
+      type: list
+      elements: str
 """
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -180,9 +231,9 @@ def operating_system(os_release: str) -> dict[str, str | None]:
 
 
 def daemon_json(text: str | None) -> dict[str, Any]:
-    """Whether daemon.json is there and an object, and if not, why not; where it puts the data, if it does."""
+    """Whether daemon.json is there and an object, and if not, why not; what it says, and where it puts the data."""
     if text is None:
-        return {"exists": False, "valid": True, "error": None, "data_root": None}
+        return {"exists": False, "valid": True, "error": None, "data_root": None, "settings": {}}
     settings, error = {}, None
     try:
         settings = json.loads(text or "{}")
@@ -190,7 +241,8 @@ def daemon_json(text: str | None) -> dict[str, Any]:
         error = str(fault)
     if not isinstance(settings, dict):
         settings, error = {}, "it is no object"
-    return {"exists": True, "valid": error is None, "error": error, "data_root": settings.get("data-root")}
+    data_root = settings.get("data-root")
+    return {"exists": True, "valid": error is None, "error": error, "data_root": data_root, "settings": settings}
 
 
 def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
@@ -262,7 +314,13 @@ def container_images() -> dict[str, str]:
     return {each["Names"][0].lstrip("/"): each["Image"] for each in ask_docker("/containers/json?all=1") or []}
 
 
-def docker(packages: dict[str, tuple[str, bool]], data_root: str | None) -> dict[str, Any]:
+def image_ids(names: list[str]) -> dict[str, str]:
+    """The id of each of the images that is there."""
+    found = {name: (ask_docker(f"/images/{quote(name)}/json") or {}).get("Id") for name in names}
+    return {name: each for name, each in found.items() if each}
+
+
+def docker(packages: dict[str, tuple[str, bool]], data_root: str | None, images: list[str]) -> dict[str, Any]:
     version = (ask_docker("/version") or {}).get("Version")
     settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None)
     data_root = data_root or settings["data_root"] or DEFAULT_DATA_ROOT
@@ -277,6 +335,7 @@ def docker(packages: dict[str, tuple[str, bool]], data_root: str | None) -> dict
         "data_root": data_root,
         "free_bytes": free_bytes(Path(data_root)),
         "containers": container_images(),
+        "images": image_ids(images),
         "daemon_json": settings,
     }
 
@@ -332,6 +391,26 @@ def describe(path: Path) -> dict[str, Any]:
     return {"exists": path.exists(), "images": images}
 
 
+def describe_files(path: Path, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Owner and mode of a file or directory, and of all `below` one that everybody may enter; links are left out."""
+    if path.is_symlink() or not path.exists():
+        return
+    found = path.stat()
+    facts = {"uid": found.st_uid, "gid": found.st_gid, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
+    # What everybody may read holds no secret that a digest could betray.
+    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
+        facts |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "written": str(found.st_mtime_ns)}
+    yield str(path), facts
+    if below and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IXOTH:
+        for each in path.iterdir():
+            yield from describe_files(each, below)
+
+
+def fingerprints_in(paths: list[str]) -> dict[str, list[str]]:
+    """The fingerprints in each of the files that is there; none in one that is no keyring."""
+    return {path: keyring(Path(path).read_bytes()) for path in paths if Path(path).is_file()}
+
+
 def by_port(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
     """Who listens on each of the ports."""
     found = listeners(lambda port: port in ports)
@@ -344,12 +423,18 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             "texts": {"type": "list", "elements": "path", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "trees": {"type": "list", "elements": "path", "default": []},
+            "signing_keys": {"type": "list", "elements": "path", "default": [], "no_log": False},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "images": {"type": "list", "elements": "str", "default": []},
             "data_root": {"type": "path"},
         },
         supports_check_mode=True,
     )
     machine = platform.machine()
-    packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE])
+    asked = module.params["packages"]
+    packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE, *asked])
     facts = {
         "os": operating_system(read("/etc/os-release")),
         "architecture": ARCHITECTURES.get(machine, machine),
@@ -361,13 +446,23 @@ def main() -> None:
         "firewalls": active_firewalls(),
         "units": units(show_units()),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
-        "docker": docker(packages, module.params["data_root"]),
+        "docker": docker(packages, module.params["data_root"], module.params["images"]),
         "nvidia": nvidia(packages),
+        "packages": {
+            name: {"version": version, "held": held} for name, (version, held) in packages.items() if name in asked
+        },
+        "files": {
+            path: found
+            for option, below in (("files", False), ("trees", True))
+            for each in module.params[option]
+            for path, found in describe_files(Path(each), below)
+        },
+        "signing_keys": fingerprints_in(module.params["signing_keys"]),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},
         "ports": by_port(module.params["ports"]),
     }
-    module.exit_json(changed=False, ansible_facts={"endolab_host": facts})
+    module.exit_json(changed=False, ansible_facts={"endolab_host": facts, "endolab_written": []})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import fetch_url
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import fingerprints
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 
 DOCUMENTATION = r"""
 module: signing_key
@@ -55,21 +55,13 @@ fingerprint:
 TIMEOUT_SECONDS = 60
 
 
-def keys(data: bytes) -> list[str]:
-    """The fingerprints of the keys in the data; none where it is no keyring."""
-    try:
-        return list(fingerprints(data))
-    except ValueError:
-        return []
-
-
 def fetch(module: AnsibleModule, url: str, expected: str) -> bytes:
     """The key from its URL; refuses any other than the expected one."""
     answer, info = fetch_url(module, url, timeout=TIMEOUT_SECONDS)
     if info["status"] != 200:
         module.fail_json(msg=f"The signing key cannot be fetched from {url}: {info['msg']}.")
     data: bytes = answer.read()
-    found = keys(data)
+    found = keyring(data)
     if found != [expected]:
         module.fail_json(
             msg=f"{url} holds {'the key ' + ' and '.join(found) if found else 'no OpenPGP key'}, and {expected} was"
@@ -102,7 +94,7 @@ def main() -> None:
     expected = module.params["fingerprint"].replace(" ", "").upper()
     if len(expected) != 40 or set(expected) - set("0123456789ABCDEF"):
         module.fail_json(msg=f"{module.params['fingerprint']!r} is no fingerprint: 40 hexadecimal digits are needed.")
-    changed = not path.exists() or keys(path.read_bytes()) != [expected]
+    changed = not path.exists() or keyring(path.read_bytes()) != [expected]
     if changed:
         data = fetch(module, module.params["url"], expected)
         if not module.check_mode:

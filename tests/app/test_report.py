@@ -31,7 +31,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     app = made.directory / "endolab" / "apps" / "endoscopy"
     shutil.copytree(ROOT / "apps" / "endoscopy", app)
     (app / "libraries").mkdir()
-    pure_python.pack("cvat-sdk", app / "libraries")
+    pure_python.pack("cvat-sdk", tmp_path).rename(app / "libraries/cvat-sdk.zip")
     with zipfile.ZipFile(inputs.BUNDLE) as archive:
         archive.extractall(app / "model")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ansible_collections.endolab.active_learning.plugins.filter.conf_value import conf_value
-from ansible_collections.endolab.active_learning.plugins.filter.misspelt import misspelt
 from ansible_collections.endolab.active_learning.plugins.filter.text_table import text_table
 
 
@@ -13,14 +12,6 @@ def test_yaml_types_become_the_text_that_monai_label_reads() -> None:
     assert conf_value(["a", "b"]) == "a,b"
     assert conf_value([{"name": "Tool"}]) == '[{"name": "Tool"}]'
     assert conf_value("") == ""
-
-
-def test_a_misspelt_name_comes_with_what_was_meant() -> None:
-    assert misspelt(["edge_port", "edge_http_port", "xyz"], ["edge_http_port"]) == [
-        "edge_port (did you mean edge_http_port?)",
-        "xyz",
-    ]
-    assert misspelt(["edge_http_port"], ["edge_http_port"]) == []
 
 
 def test_rows_become_a_table_with_columns_below_each_other() -> None:

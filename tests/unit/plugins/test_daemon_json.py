@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge
 from ansible_collections.endolab.active_learning.plugins.modules import daemon_json
+from ansible_collections.endolab.active_learning.plugins.test.merged_with import merged_with
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,13 +25,13 @@ objects = st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 @given(old=objects, new=objects)
 def test_merging_twice_is_merging_once(old: dict[str, Any], new: dict[str, Any]) -> None:
-    once = daemon_json.merge(old, new)
-    assert daemon_json.merge(once, new) == once
+    once = merge(old, new)
+    assert merge(once, new) == once
 
 
 @given(old=objects, new=objects)
 def test_what_is_not_named_stays(old: dict[str, Any], new: dict[str, Any]) -> None:
-    merged = daemon_json.merge(old, new)
+    merged = merge(old, new)
     assert all(merged[key] == old[key] for key in old.keys() - new.keys())
 
 
@@ -86,7 +88,7 @@ def test_what_dockerd_refuses_is_not_written(run: Run, tmp_path: Path, monkeypat
 
 @given(old=objects, new=objects)
 def test_taking_out_what_was_merged_gives_what_was_there(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert daemon_json.unmerge(daemon_json.merge(old, new), new, old) == old
+    assert daemon_json.unmerge(merge(old, new), new, old) == old
 
 
 SETTINGS = {"features": {"cdi": True}, "dns": ["10.0.0.2"], "live-restore": True}
@@ -133,3 +135,12 @@ def test_a_file_that_was_not_there_goes(run: Run, tmp_path: Path) -> None:
     assert run(daemon_json, path=str(file), **options)["changed"] is True
     assert not file.exists()
     assert run(daemon_json, path=str(file), **options)["changed"] is False
+
+
+@pytest.mark.parametrize("now", [{}, SETTINGS, {**SETTINGS, **LOGS}, {**SETTINGS, "log-driver": "journald", "x": 1}])
+def test_whether_it_would_change_something_is_known_before(now: dict[str, Any], run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    if now:
+        file.write_text(json.dumps(now))
+    result = run(daemon_json, check=True, path=str(file), settings=SETTINGS, defaults=[LOGS])
+    assert merged_with(now, SETTINGS, [LOGS]) is not result["changed"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import fingerprints
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import fingerprints, keyring
 from ansible_collections.endolab.active_learning.plugins.modules import signing_key
 
 Run = Callable[..., dict[str, Any]]
@@ -59,7 +59,7 @@ def test_the_fingerprint_is_the_one_that_gpg_shows(gpg: Callable[..., bytes], al
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n!\n-----END PGP"])
 def test_what_is_no_key_has_no_fingerprint(data: bytes) -> None:
-    assert signing_key.keys(data) == []
+    assert keyring(data) == []
 
 
 def test_a_key_that_is_there_needs_no_network(gpg: Callable[..., bytes], run: Run, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ HOST: dict[str, Any] = {
         "data_root": "/var/lib/docker",
         "free_bytes": 100 * 2**30,
         "containers": {},
-        "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None},
+        "images": {},
+        "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None, "settings": {}},
     },
     "nvidia": {
         "driver_version": "580.95.05",
@@ -60,7 +61,10 @@ HOST: dict[str, Any] = {
         },
         BUNDLE: NOT_THERE,
     },
-    "texts": {"/var/lib/endolab/cvat_version": ""},
+    "packages": {},
+    "files": {},
+    "signing_keys": {},
+    "texts": {"/var/lib/endolab/cvat_version": "", "/etc/endolab/monailabel/image": ""},
     "ports": {str(port): [] for port in (80, 443, 8000, 8001, 8080, 8081, 8082, 8083)},
 }
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -140,15 +144,15 @@ def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: 
     variables["__monailabel_places"] = templar.template(variables["__monailabel_laid_out"])
     templar = Templar(loader=DataLoader(), variables=variables)
     # Those of MONAI Label's count for each instance.
-    names = templar.template(trusted("{{ __monailabel_names }}"))
+    places = list(variables["__monailabel_places"].values())
     of_instances = ("__monailabel_checks", "__monailabel_canary_checks")
     chosen = [
-        (table, name)
+        (table, place)
         for table in tables or ["__monailabel_host_checks", *(f"__{role}_checks" for role in ROLES)]
-        for name in (names if table in of_instances else names[:1])
+        for place in (places if table in of_instances else places[:1])
     ]
-    for table, name in chosen:
-        templar = Templar(loader=DataLoader(), variables={**variables, "__monailabel_chosen": name})
+    for table, place in chosen:
+        templar = Templar(loader=DataLoader(), variables={**variables, "__monailabel_chosen": place})
         for check in variables[table]:
             held = templar.template(check["that"])
             assert isinstance(held, bool), (table, check["name"], held)

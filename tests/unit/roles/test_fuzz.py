@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.endolab.active_learning.plugins.filter.mistyped import mistyped
-from ansible_collections.endolab.active_learning.plugins.filter.unprintable import unprintable
+from ansible_collections.endolab.active_learning.plugins.lookup.variable_faults import faults
 from ansible_collections.endolab.active_learning.plugins.test.image_name import image_name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -104,11 +102,8 @@ SECRETS = ["backend", "postgres", "redis", "kvrocks", "clickhouse", "vector", "g
 
 def refused(role: str, name: str, value: Any) -> str | None:
     """Why site.yml would refuse this value before it touches the host; None where it would not."""
-    if faults := mistyped({name: value}, OPTIONS[role], ["monailabel_conf"]) or unprintable({name: value}):
-        return str(faults[0])
-    validated = ArgumentSpecValidator({name: OPTIONS[role][name]}).validate({name: value})
-    if validated.error_messages:
-        return str(validated.error_messages[0])
+    for sentence in faults(OPTIONS[role], {name: value}, ["monailabel_conf"], "gpu1"):
+        return str(sentence)
     host = {**HOST, "ports": {**HOST["ports"], str(value): []}}
     variables = {**base(), name: value, "ansible_facts": {"endolab_host": host}}
     templar = Templar(loader=DataLoader(), variables=variables)

@@ -1,0 +1,59 @@
+"""The action files: asks the host only where this run does not know yet that all is as it should be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+# Its documentation is that of the module of the same name.
+MODULE = "endolab.active_learning.files"
+ROOT = "0"
+MODES = {"directories": "0755", "files": "0644"}
+
+
+def entries(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The directories and files that the task names, each with what it does not say itself."""
+    return [
+        {"owner": ROOT, "group": ROOT, "mode": mode, **entry}
+        for kind, mode in MODES.items()
+        for entry in arguments.get(kind) or []
+    ]
+
+
+def right(entry: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether what is known of a path is what the entry wants; owners by name are for the host to resolve."""
+    facts = known.get(entry["path"], {})
+    wanted = {"uid": str(entry["owner"]), "gid": str(entry["group"]), "mode": f"{entry['mode']!s:0>4}"}
+    if "content" in entry:
+        content = str(entry["content"]).encode("utf-8", "surrogateescape")
+        wanted["sha256"] = hashlib.sha256(content).hexdigest()
+    elif "sha256" in facts:
+        return False
+    return all(str(facts.get(key)) == value for key, value in wanted.items())
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """What the run knows is the fact that the module host_facts has made of its option files."""
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        facts = task_vars["ansible_facts"]
+        written_since = facts.get("endolab_written", [])
+        known = {
+            path: each
+            for path, each in facts.get("endolab_host", {}).get("files", {}).items()
+            if path not in written_since
+        }
+        # A secret is not known by its digest.
+        if known and not self._task.args.get("secrets"):
+            wanted = entries(self._task.args)
+            if all(right(entry, known) for entry in wanted):
+                written = {entry["path"]: known[entry["path"]]["written"] for entry in wanted if "content" in entry}
+                return {"changed": False, "changed_paths": [], "written": written, "diff": []}
+        result: dict[str, Any] = self._execute_module(module_name=MODULE, task_vars=task_vars)
+        if result.get("changed") and not self._task.check_mode:
+            result["ansible_facts"] = {"endolab_written": [*written_since, *result["changed_paths"]]}
+        return result
