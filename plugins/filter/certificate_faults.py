@@ -1,4 +1,4 @@
-"""The filter certificate_faults: why a certificate and its key cannot serve a website of that name."""
+"""The filter certificate_faults: why a certificate cannot serve a website, or vouch for one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 DOCUMENTATION = r"""
 name: certificate_faults
-short_description: Why a certificate and its key cannot serve a website
+short_description: Why a certificate cannot serve a website, or vouch for one
 version_added: 1.0.0
 author: Endolab (@endolab)
 description:
   - A web server tells such faults when it starts, or its visitors do; this tells them before.
 options:
   _input:
-    description: The certificate and its chain, in PEM; the certificate first.
+    description: >-
+      The certificate and its chain, in PEM, the certificate first; without C(key) and C(name) those of authorities, of
+      which one is enough that can be used.
     type: str
     required: true
   key:
-    description: The certificate's private key, in PEM.
+    description: The certificate's private key, in PEM; none of an authority.
     type: str
-    required: true
   name:
-    description: The name, or address, of the website.
+    description: The name, or address, of the website; needed with C(key).
     type: str
-    required: true
+    default: ""
 """
 
 EXAMPLES = r"""
 faults: "{{ certificate | endolab.active_learning.certificate_faults(key, 'cvat.example.org') }}"
+faults_of_authority: "{{ root | endolab.active_learning.certificate_faults }}"
 """
 
 RETURN = r"""
@@ -46,12 +48,14 @@ _value:
 PLAIN = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def certificate_faults(certificate: str, key: str, name: str) -> list[str]:
-    """What is wrong with the first `certificate` and its `key` for a website called `name`."""
+def certificate_faults(certificate: str, key: str | None = None, name: str = "") -> list[str]:
+    """What is wrong with the first `certificate` and its `key` for a website called `name`, or with every authority."""
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
         return ["it holds no certificate in PEM"]
+    if key is None:
+        return min((_faults_of_dates(each) for each in chain), key=len)
     try:
         public = load_pem_private_key(key.encode(), None).public_key()
     except (ValueError, TypeError):
@@ -59,14 +63,19 @@ def certificate_faults(certificate: str, key: str, name: str) -> list[str]:
     first, faults = chain[0], []
     if first.public_key().public_bytes(*PLAIN) != public.public_bytes(*PLAIN):
         faults.append("it does not belong to the key; the site's own certificate must come first, its chain behind it")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    if now > first.not_valid_after_utc:
-        faults.append(f"it has ended on {first.not_valid_after_utc:%Y-%m-%d}")
-    if now < first.not_valid_before_utc:
-        faults.append(f"it begins on {first.not_valid_before_utc:%Y-%m-%d}")
+    faults += _faults_of_dates(first)
     names = _names(first)
     if not any(_covers(each, name) for each in names):
         faults.append(f"it is for {', '.join(names) or 'no name'}, not for {name}")
+    return faults
+
+
+def _faults_of_dates(certificate: x509.Certificate) -> list[str]:
+    now, faults = datetime.datetime.now(datetime.timezone.utc), []
+    if now > certificate.not_valid_after_utc:
+        faults.append(f"it has ended on {certificate.not_valid_after_utc:%Y-%m-%d}")
+    if now < certificate.not_valid_before_utc:
+        faults.append(f"it begins on {certificate.not_valid_before_utc:%Y-%m-%d}")
     return faults
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -66,18 +67,19 @@ def containers(engine: docker.DockerClient) -> dict[str, Container]:
     return {str(container.name): container for container in engine.containers.list(all=True)}
 
 
+def run_playbook(inventory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the project's playbooks on an inventory."""
+    return subprocess.run(
+        ["ansible-playbook", "-i", inventory, *arguments],
+        cwd=ROOT,
+        env=PLAIN,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def play(inventory: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs one of the project's playbooks against the deployed stack."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["ansible-playbook", "-i", inventory, *arguments],
-            cwd=ROOT,
-            env=PLAIN,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    return functools.partial(run_playbook, inventory)

@@ -393,12 +393,14 @@ class Cvat:
             why = next(iter(str(error).strip().splitlines()), "it does not say why")
             return CvatError(f"CVAT could not {doing} ({why})", "see whether the frames can be opened")
         if isinstance(error, urllib3.exceptions.HTTPError):
-            kind = type(getattr(error, "reason", None) or error).__name__
+            reason = getattr(error, "reason", None) or error
+            if isinstance(reason, urllib3.exceptions.SSLError):
+                what = f"CVAT at {self.url} shows no certificate that is trusted here"
+                return CvatError(what, "mend its certificate, or monailabel_cvat_ca")
+            kind = type(reason).__name__
             return CvatError(f"CVAT at {self.url} does not answer ({kind})", "see that all of its services run")
         if not isinstance(error, ApiException):
             return self.stranger()
-        if error.status == 0:
-            return CvatError(f"CVAT at {self.url} shows no certificate that is trusted here", "mend its certificate")
         if error.status == 401:
             return self._refused()
         told = self._told(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ from endolab_loop.conf import Conf
 from endolab_loop.cvat import AnnotatedFrame, Cvat, CvatError, Gone, Task, Unfit, Untouched
 from endolab_loop.shapes import Shape
 
+from tests.certificates import over_tls
 from tests.stand_ins.recording import Exchange, recorded
 
 TOOL = Shape("Tool", "polygon", [10.0, 10.0, 60.0, 12.0, 40.0, 50.0])
@@ -25,6 +26,8 @@ PROJECT = {"id": 48, "created": "2026-11-22 10:24:13.413463+00:00"}
 
 class Recorded(ThreadingHTTPServer):
     """Answers each method and path with what was recorded for it, in order, the last one for ever."""
+
+    scheme = "http"
 
     def __init__(self, played: list[Exchange]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -36,7 +39,7 @@ class Recorded(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -73,8 +76,9 @@ def exchanges(subject: str) -> list[Exchange]:
     return [exchange for exchange in recorded() if exchange.subject == subject]
 
 
-def serve(*subjects: str) -> Iterator[Recorded]:
+def serve(*subjects: str, prepare: Callable[[Recorded], Any] = lambda server: None) -> Iterator[Recorded]:
     with Recorded([one for subject in subjects for one in exchanges(subject)]) as server:
+        prepare(server)
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -96,6 +100,33 @@ def life() -> Iterator[Recorded]:
 @pytest.fixture
 def errors() -> Iterator[Recorded]:
     yield from serve("auth", "errors", "cleanup")
+
+
+@pytest.fixture
+def behind_tls(tmp_path: Path) -> Iterator[Recorded]:
+    """By a certificate that tmp_path/ca.pem vouches for."""
+
+    def prepare(server: Recorded) -> None:
+        server.scheme = "https"
+        over_tls(server, tmp_path, "127.0.0.1")
+
+    yield from serve("sdk_project", prepare=prepare)
+
+
+def test_an_authority_of_the_environment_is_trusted(
+    behind_tls: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    found = client(behind_tls).project(None)
+    assert found is not None
+    assert found["id"] == 48
+
+
+def test_a_certificate_that_is_not_trusted_is_named(behind_tls: Recorded) -> None:
+    with pytest.raises(CvatError) as told:
+        client(behind_tls).project(None)
+    assert told.value.what == f"CVAT at {behind_tls.url} shows no certificate that is trusted here"
+    assert told.value.remedy == "mend its certificate, or monailabel_cvat_ca"
 
 
 def test_the_project_is_found_and_known_again(life: Recorded) -> None:

@@ -30,6 +30,14 @@ def test_a_star_stands_for_one_part_of_a_name(name: str) -> None:
     assert found == [f"it is for *.example.org, not for {name}"]
 
 
+def test_of_authorities_one_is_enough() -> None:
+    old, young, good = certificate(days=(-9, -2)), certificate(days=(2, 9)), certificate()
+    assert certificate_faults("nothing") == ["it holds no certificate in PEM"]
+    assert [fault.split()[:3] for fault in certificate_faults(old)] == [["it", "has", "ended"]]
+    assert certificate_faults(young)[0].startswith("it begins on")
+    assert certificate_faults(old + good) == certificate_faults(good + young) == []
+
+
 def test_each_fault_is_told() -> None:
     assert certificate_faults("nothing", pem(KEY), "a.org") == ["it holds no certificate in PEM"]
     for key in ("nothing", pem(KEY, b"secret"), certificate("a.org")):

@@ -21,17 +21,19 @@ TEMPLATE = (ROOT / "templates" / "run_monailabelinits.sh.j2").read_text(encoding
 
 # Stands in the PATH for python3 and tells what it was started with.
 PYTHON = """#!/bin/bash
-case $1 in */wait_for_cvat.py) exit 0 ;; esac
+case $* in */wait_for_cvat.py) exit 0 ;; "-m certifi") echo "$PUBLIC_AUTHORITIES"; exit 0 ;; esac
 exec "$REAL_PYTHON" -c 'import json, os, sys
 print(json.dumps({
     "argv": [os.fsencode(a).hex() for a in sys.argv[1:]],
-    "env": {k.decode(): v.hex() for k, v in os.environb.items() if k.startswith((b"MONAI_LABEL_", b"ENDOLAB_"))},
+    "env": {k.decode(): v.hex() for k, v in os.environb.items()
+            if k.startswith((b"MONAI_LABEL_", b"ENDOLAB_", b"SSL_", b"REQUESTS_"))},
 }))' "$@"
 """
 
 DEFAULTS: dict[str, Any] = {
     "ansible_managed": "Ansible managed",
     "monailabel_cvat_url": "http://127.0.0.1:8080",
+    "monailabel_cvat_ca": "",
     "__monailabel_place": {"app": "apps/endoscopy", "studies": "datasets/images", "port": 8000},
     "__monailabel_app_is_endolabs": True,
     "__monailabel_conf": {"models": ["tooltracking"], "epistemic_enabled": True, "epistemic_top_k": 10},
@@ -44,7 +46,12 @@ def trusted(value: Any) -> Any:
 
 ENVIRONMENT = {
     name: trusted(VARS[name])
-    for name in ("__monailabel_environment", "__monailabel_datastore", "__monailabel_credential_files")
+    for name in (
+        "__monailabel_environment",
+        "__monailabel_datastore",
+        "__monailabel_authority",
+        "__monailabel_credential_files",
+    )
 }
 
 
@@ -78,6 +85,8 @@ class Container:
             env={
                 "PATH": f"{self.directory / 'bin'}:/usr/bin:/bin",
                 "REAL_PYTHON": os.path.realpath("/usr/bin/python3"),
+                "PUBLIC_AUTHORITIES": str(self.directory / "public.pem"),
+                "TMPDIR": str(self.directory),
             },
             capture_output=True,
             text=True,
@@ -129,6 +138,18 @@ def test_the_shipped_app_gets_the_credentials_themselves(container: Container) -
         "MONAI_LABEL_DATASTORE_USERNAME": "lab",
         "MONAI_LABEL_DATASTORE_PASSWORD": "secret",
     }
+
+
+def test_endolabs_app_trusts_the_authority_of_somebody_elses_cvat(container: Container) -> None:
+    _, environment = container.start(monailabel_cvat_ca="ca.pem")
+    assert environment["SSL_CERT_FILE"] == f"{container.directory}/cvat_ca.pem"
+
+
+def test_the_shipped_app_trusts_it_beside_the_public_ones(container: Container) -> None:
+    (container.directory / "public.pem").write_text("public\n", encoding="utf-8")
+    (container.directory / "cvat_ca.pem").write_text("own\n", encoding="utf-8")
+    _, environment = container.start(monailabel_cvat_ca="ca.pem", __monailabel_app_is_endolabs=False)
+    assert Path(environment["REQUESTS_CA_BUNDLE"]).read_text(encoding="utf-8") == "public\nown\n"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

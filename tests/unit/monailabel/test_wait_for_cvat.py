@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.certificates import over_tls
 
 SCRIPT = Path(__file__).resolve().parents[3] / "roles" / "monailabel" / "files" / "wait_for_cvat.py"
 LOGIN = "Basic " + base64.b64encode("lab:gehäuse".encode("latin-1")).decode()
@@ -41,7 +44,12 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cvat() -> Iterator[Cvat]:
-    server = Cvat()
+    with serving(Cvat()) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving(server: Cvat) -> Iterator[Cvat]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -50,7 +58,7 @@ def cvat() -> Iterator[Cvat]:
     server.server_close()
 
 
-def start(url: str, password: str = "gehäuse") -> subprocess.Popen[str]:
+def start(url: str, password: str = "gehäuse", **environment: str) -> subprocess.Popen[str]:
     """The script, in a container whose CVAT is at `url`."""
     return subprocess.Popen(
         [sys.executable, str(SCRIPT)],
@@ -60,6 +68,7 @@ def start(url: str, password: str = "gehäuse") -> subprocess.Popen[str]:
             "MONAI_LABEL_DATASTORE_USERNAME": "lab",
             "MONAI_LABEL_DATASTORE_PASSWORD": password,
             "WAIT_INTERVAL_SECONDS": "0.1",
+            **environment,
         },
         stderr=subprocess.PIPE,
         text=True,
@@ -90,6 +99,20 @@ def test_a_wrong_password_keeps_it_waiting(cvat: Cvat) -> None:
         waiting.wait(timeout=1)
     waiting.kill()
     waiting.communicate()
+
+
+def test_a_cvat_is_trusted_by_the_authority_that_the_container_has(tmp_path: Path) -> None:
+    server = Cvat()
+    authority = over_tls(server, tmp_path, "127.0.0.1")
+    url = f"https://127.0.0.1:{server.server_port}"
+    with serving(server):
+        _, said = start(url, SSL_CERT_FILE=str(authority)).communicate(timeout=20)
+        assert said == f"CVAT at {url} knows user 'lab'\n"
+        waiting = start(url)
+        assert waiting.stderr is not None
+        assert "is not there yet (<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED]" in waiting.stderr.readline()
+        waiting.kill()
+        waiting.communicate()
 
 
 def test_a_cvat_that_is_not_there_is_waited_for() -> None:

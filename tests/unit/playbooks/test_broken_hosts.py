@@ -21,16 +21,16 @@ from tests.unit.roles.test_checks import trusted
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# What the plays of site.yml call, each of which fails where it is told to.
+# What the plays of site.yml and rotate.yml call, each of which fails where it is told to.
 ROLES = {
     "firewall": ["preflight", "main"],
     "docker_engine": ["preflight", "main"],
     "nvidia_container_toolkit": ["preflight", "main"],
     "backup": ["preflight", "main", "check", "restore", "schedule", "settle"],
-    "cvat": ["preflight", "main"],
+    "cvat": ["preflight", "main", "old_credentials"],
     "edge": ["preflight", "main"],
     "hop": ["preflight", "keys", "main"],
-    "monailabel": ["preflight", "main"],
+    "monailabel": ["preflight", "main", "submit_each"],
 }
 STEP = """
 - name: Step {step}
@@ -94,6 +94,7 @@ class Fleet:
         for name in (FRONT, *GPUS):
             (directory / "lines" / name).touch()
 
+        self.parts = {"cvat": [FRONT], "edge": [FRONT], "monailabel": GPUS}
         self._said = ""
 
     def run(self, playbook: str = "site.yml", dead: tuple[str, ...] = (), **variables: Any) -> tuple[int, str]:
@@ -112,9 +113,7 @@ class Fleet:
                     "__backup_host_settings": {},
                 },
             },
-            "cvat": {"hosts": {FRONT: None}},
-            "edge": {"hosts": {FRONT: None}},
-            "monailabel": {"hosts": dict.fromkeys(GPUS)},
+            **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},
         }
         (self._directory / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
         given = json.dumps({"breaks": {}, "lost": [], **variables})
