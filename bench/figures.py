@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
@@ -13,10 +14,16 @@ COLOURS = {
     "random": "#7f7f7f",
     "floor": "#a6a6a6",
     "yardstick": "#a6a6a6",
+    "path": "#c0504d",
 }
 
 WIDTH, LEFT, BAR, GAP = 760, 260, 18, 16
 HEIGHT, MARGIN = 360, 60
+GANTT_LEFT, LETTERS = 300, 40  # as many as fit left of its bars
+NEAR, STEPS = (
+    0.1,
+    (1, 2, 5, 10, 20, 30, 60, 120, 300),
+)  # seconds between bars that are drawn as one, and between marks of the axis
 
 
 def svg(width: int, height: int, marks: list[str]) -> str:
@@ -68,3 +75,57 @@ def lines(title: str, curves: dict[str, list[tuple[float, float]]], x_title: str
         marks.append(f'<line x1="{MARGIN + 20}" y1="{legend}" x2="{MARGIN + 50}" y2="{legend}" {style}/>')
         marks.append(text(MARGIN + 58, legend + 4, way))
     return svg(WIDTH, HEIGHT, marks)
+
+
+@dataclass
+class Strip:
+    """A line of a Gantt picture: what was at work from when to when, and when it was on the critical path."""
+
+    name: str
+    bars: list[tuple[float, float, str]] = field(default_factory=list)
+    path: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, start: float, end: float, colour: str) -> None:
+        """Adds a bar, or makes the last one longer where that ends as this begins."""
+        if self.bars and colour == self.bars[-1][2] and start - self.bars[-1][1] < NEAR:
+            start, end = self.bars[-1][0], max(end, self.bars[-1][1])
+            self.bars.pop()
+        self.bars.append((start, end, colour))
+
+
+def gantt(title: str, groups: dict[str, list[Strip]], seconds: float, legend: dict[str, str]) -> str:
+    """Strips over one axis of seconds, below the names of their groups; `legend` says what each colour stands for."""
+
+    def place(at: float) -> float:
+        return GANTT_LEFT + (WIDTH - GANTT_LEFT - 60) * at / seconds
+
+    marks, across, y = [text(10, 22, title)], 10.0, 34
+    for colour, words in legend.items():
+        marks += [_bar(across, y, 14, 10, colour), text(across + 20, y + 10, words)]
+        across += 40 + 7 * len(words)
+    y += 34
+    top, bottom = y, y + BAR * sum(len(strips) + 1 for strips in groups.values())
+    step = next((each for each in STEPS if seconds / each <= 10), STEPS[-1])
+    for at in range(0, int(seconds) + 1, step):
+        line = f'x1="{place(at):.1f}" x2="{place(at):.1f}" y1="{top}" y2="{bottom}" stroke="#dddddd"'
+        marks += [f"<line {line}/>", text(place(at), top - 6, f"{at} s", "middle")]
+    for group, strips in groups.items():
+        marks.append(f'<text x="10" y="{y + BAR - 4}" font-weight="bold">{escape(group)}</text>')
+        y += BAR
+        for strip in strips:
+            name = strip.name if len(strip.name) <= LETTERS else f"{strip.name[: LETTERS - 1]}\u2026"
+            marks.append(text(GANTT_LEFT - 8, y + BAR - 5, name, "end"))
+            marks += [
+                _bar(place(start), y + 2, place(end) - place(start), BAR - 6, how) for start, end, how in strip.bars
+            ]
+            marks += [
+                _bar(place(start), y + BAR - 4, place(end) - place(start), 3, "path") for start, end in strip.path
+            ]
+            worked, last = sum(end - start for start, end, _ in strip.bars), max(end for _, end, _ in strip.bars)
+            marks.append(text(place(last) + 4, y + BAR - 5, f"{worked:.1f}"))
+            y += BAR
+    return svg(WIDTH, y + 10, marks)
+
+
+def _bar(x: float, y: float, width: float, height: float, colour: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y}" width="{max(width, 0.5):.1f}" height="{height}" fill="{COLOURS[colour]}"/>'

@@ -36,7 +36,7 @@ PLAIN = {
 
 
 class RunError(Exception):
-    """A run failed or changed something, so that it is no second run."""
+    """A run failed, or is not the one that is to be measured."""
 
 
 def run(playbook: str, inventories: list[str]) -> dict[str, Any]:
