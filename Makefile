@@ -49,9 +49,9 @@ unit: .venv ## Unit tests alone
 	@python tests/run.py unit
 
 .PHONY: bench
-bench: .venv ## What is to be fast, measured; LEARNING=1 (40 minutes) and LAB=INVENTORY of a lab that stands say what else
+bench: .venv ## What is to be fast, measured; LEARNING=1 (40 minutes), FLEET=1 (an hour) and LAB=INVENTORY of a lab that stands say what else
 	@python tests/run.py stand-ins
-	@python bench/run.py scoring $(if $(LEARNING),learning) $(if $(LAB),second-run -i $(LAB))
+	@python bench/run.py scoring $(if $(LEARNING),learning) $(if $(FLEET),fleet) $(if $(LAB),second-run -i $(LAB))
 
 .PHONY: requirements
 requirements: .venv ## Pin what requirements.in brings, in requirements.txt

@@ -13,6 +13,7 @@ COLOURS = {
     "random": "#7f7f7f",
     "floor": "#a6a6a6",
     "yardstick": "#a6a6a6",
+    "goal": "#7f7f7f",
 }
 
 WIDTH, LEFT, BAR, GAP = 760, 260, 18, 16
