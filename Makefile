@@ -49,9 +49,9 @@ unit: .venv ## Unit tests alone
 	@python tests/run.py unit
 
 .PHONY: bench
-bench: .venv ## What is to be fast, measured; LEARNING=1 (40 minutes), FIRST=1 (8) and LAB=INVENTORY of a lab that stands say what else
+bench: .venv ## What is to be fast, measured; LEARNING=1, FIRST=1, FLEET=1, LAB=INVENTORY say what else (docs/performance.md)
 	@python tests/run.py stand-ins
-	@python bench/run.py $(if $(LAB),-i $(LAB)) scoring $(if $(LEARNING),learning) $(if $(LAB),second-run) $(if $(FIRST),first-run)
+	@python bench/run.py $(if $(LAB),-i $(LAB)) scoring $(if $(LEARNING),learning) $(if $(LAB),second-run) $(if $(FIRST),first-run) $(if $(FLEET),fleet)
 
 .PHONY: requirements
 requirements: .venv ## Pin what requirements.in brings, in requirements.txt

@@ -15,6 +15,7 @@ COLOURS = {
     "floor": "#a6a6a6",
     "yardstick": "#a6a6a6",
     "path": "#c0504d",
+    "goal": "#7f7f7f",
 }
 
 WIDTH, LEFT, BAR, GAP = 760, 260, 18, 16

@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "molecule" / "stand_ins")]
 from in_monailabel import ProgramError  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from bench import figures, first_run, learning, report, results, scoring, second_run  # noqa: E402
+from bench import figures, first_run, fleet, learning, report, results, scoring, second_run  # noqa: E402
 from bench.results import Result  # noqa: E402
 
 
@@ -54,10 +54,15 @@ def first_run_picture(result: Result) -> str:
     )
 
 
+def fleet_picture(result: Result) -> str:
+    return figures.lines("Controller's processor seconds for a second run of site.yml", fleet.curves(result), "hosts")
+
+
 def parts(inventories: list[str]) -> dict[str, Part]:
     return {
         "scoring": Part(scoring.measure, scoring.rows, scoring_picture),
         "learning": Part(learning.measure, learning.rows, learning_picture),
+        "fleet": Part(fleet.measure, fleet.rows, fleet_picture),
         "second-run": Part(lambda tell: second_run.measure(inventories, tell), second_run.rows, second_run_picture),
         "first-run": Part(first_run.measure, first_run.rows, first_run_picture),
     }
@@ -78,7 +83,7 @@ def bench(name: str, part: Part, console: Console) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what is to be fast.")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="scoring (without one), learning, second-run, first-run"
+        "parts", nargs="*", metavar="PART", help="scoring (without one), learning, second-run, first-run, fleet"
     )
     parser.add_argument("-i", dest="inventories", action="append", default=[], metavar="INVENTORY",
                         help="of a lab that stands, for second-run")  # fmt: skip

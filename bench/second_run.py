@@ -6,11 +6,12 @@ import json
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.report import Row
@@ -28,51 +29,62 @@ YARDSTICK_TASKS = 27
 TASK = {"name": "A path is looked at", "ansible.builtin.stat": {"path": "/"}}
 YARDSTICK = [{"hosts": "all", "gather_facts": False, "tasks": [TASK] * YARDSTICK_TASKS}]
 
-PLAIN = {
+ENVIRONMENT = {
+    **os.environ,
     "ANSIBLE_NOCOLOR": "true",
     "ANSIBLE_FORCE_COLOR": "false",
     "ANSIBLE_CALLBACKS_ENABLED": "endolab.active_learning.module_executions",
 }
+
+LINES_TOLD = 60  # of a run that failed; the recap has two for each host
 
 
 class RunError(Exception):
     """A run failed, or is not the one that is to be measured."""
 
 
+def command(playbook: str, inventories: list[str], *words: str) -> list[str]:
+    return ["ansible-playbook", playbook, *(word for path in inventories for word in ("-i", path)), *words]
+
+
+def failure(playbook: str, lines: Iterable[str]) -> RunError:
+    return RunError(f"{playbook} failed; its last lines:\n" + "\n".join([*lines][-LINES_TOLD:]))
+
+
 def run(playbook: str, inventories: list[str]) -> dict[str, Any]:
     """One run: seconds, processor seconds of the controller, its memory, and module executions by host."""
-    words = [word for path in inventories for word in ("-i", path)]
-    begun = time.perf_counter()
-    with TemporaryFile("w+", encoding="utf-8") as said:
-        command = ["ansible-playbook", playbook, *words]
-        pid = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **PLAIN}, stdout=said, stderr=said).pid
-        _, status, used = os.wait4(pid, 0)  # with all of its own children's
-        wall = time.perf_counter() - begun
-        said.seek(0)
-        told = said.read()
-    if status:
-        raise RunError(f"{playbook} failed; its last lines:\n" + "\n".join(told.splitlines()[-30:]))
-    if changed := sum(map(int, CHANGED.findall(told))):
+    with TemporaryDirectory() as folder:
+        used = Path(folder, "used.json")
+        watched = [sys.executable, "bench/used.py", str(used), *command(playbook, inventories)]
+        done = subprocess.run(
+            watched, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            raise failure(playbook, done.stdout.splitlines())
+        measured = json.loads(used.read_text(encoding="utf-8"))
+    if changed := sum(map(int, CHANGED.findall(done.stdout))):
         raise RunError(f"{playbook} has changed {changed} things; run it once more, until it changes nothing")
-    executions = {host: int(count) for host, count in EXECUTIONS.findall(told)}
+    executions = {host: int(count) for host, count in EXECUTIONS.findall(done.stdout)}
     if not executions:
         raise RunError(f"{playbook} has executed nothing on another host than this one; -i names a lab that stands")
-    return {
-        "wall": wall,
-        "cpu": used.ru_utime + used.ru_stime,
-        "memory": used.ru_maxrss,
-        "executions": executions,
-    }
+    return {**measured, "executions": executions}
+
+
+@contextmanager
+def yardstick() -> Iterator[str]:
+    """The path of a playbook with the plain tasks."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "yardstick.yml")
+        path.write_text(json.dumps(YARDSTICK), encoding="utf-8")
+        yield str(path)
 
 
 def measure(inventories: list[str], tell: Callable[[str], None]) -> Result:
     """Runs site.yml and the yardstick in turns; raises RunError where that is no second run."""
     runs: dict[str, list[dict[str, Any]]] = {"stack": [], "yardstick": []}
-    with TemporaryDirectory() as folder:
-        yardstick = Path(folder, "yardstick.yml")
-        yardstick.write_text(json.dumps(YARDSTICK), encoding="utf-8")
+    with yardstick() as tasks:
         for _ in range(RUNS):
-            for name, playbook in (("stack", "site.yml"), ("yardstick", str(yardstick))):
+            for name, playbook in (("stack", "site.yml"), ("yardstick", tasks)):
                 runs[name].append(run(playbook, inventories))
                 tell(f"{name}: {runs[name][-1]['wall']:.1f} s, {runs[name][-1]['executions']}")
     return {"runs": runs, "summary": {name: summary(each) for name, each in runs.items()}}

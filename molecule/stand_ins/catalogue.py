@@ -43,6 +43,9 @@ BOOKWORM = Base("endolab/debian:bookworm", "bookworm")
 TRIXIE = Base("endolab/debian:trixie", "trixie")
 HOST = Image("endolab/host:trixie", "host", TRIXIE.tag)
 
+# A MONAI Label that does nothing, for more hosts than one machine could feed; it is on Caddy's base, which they have.
+IDLE = "endolab/monailabel-idle:latest"
+
 
 def published_names() -> dict[str, str]:
     """The image names that the playbooks install, without a registry, by their key in images.yml."""
@@ -90,4 +93,5 @@ def catalogue() -> list[Base | Image]:
         served("vector", "vector", BOOKWORM),
         served("grafana", "grafana", BOOKWORM),
         served("monailabel", "monailabel", BOOKWORM),
+        Image(PREFIX + IDLE, "monailabel_idle", TRIXIE.tag, published=IDLE),
     ]

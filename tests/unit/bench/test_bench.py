@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,17 @@ def test_the_last_result_is_the_committed_one(tmp_path: Path, monkeypatch: pytes
 def test_the_price_of_a_run_is_that_of_its_dearest_host() -> None:
     runs = [{"wall": wall, "cpu": 4.0, "memory": 102400, "executions": {"a": 28, "b": 12}} for wall in (9.0, 8.0, 20.0)]
     assert second_run.summary(runs) == {"hosts": 2, "wall": 9.0, "cpu": 4.0, "memory": 100, "executions": 28}
+
+
+def test_a_process_is_not_as_large_as_the_bench_that_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "print('PLAY RECAP\\na : ok=1 changed=0\\nModule executions on a: 1'); exit({})"
+    monkeypatch.setattr(second_run, "command", lambda code, *_: [sys.executable, "-c", said.format(code)])
+    large = bytearray(b"x" * 200_000_000)
+    measured = second_run.run("0", [])
+    assert len(large) > measured["memory"] * 1024
+    assert measured["executions"] == {"a": 1}
+    with pytest.raises(second_run.RunError, match="7 failed; its last lines:\nPLAY RECAP"):
+        second_run.run("7", [])
 
 
 def test_executions_are_read_from_what_the_callback_shows() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import fleet, second_run
 from tests.unit.roles.test_checks import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,6 +17,16 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize("inventory", ["inventories/demo", "inventories/lab"])
 def test_it_is_accepted(inventory: str, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("lab: {hosts: {gpu1: }}\n", encoding="utf-8")
+    accepted([inventory, str(hosts)], tmp_path)
+
+
+def test_a_fleet_for_the_bench_is_accepted(tmp_path: Path) -> None:
+    accepted(fleet.inventories(tmp_path, 3), tmp_path)
+
+
+def accepted(inventories: list[str], tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("none\n", encoding="utf-8")
     settings = {
@@ -27,20 +38,8 @@ def test_it_is_accepted(inventory: str, tmp_path: Path) -> None:
         "__fingerprints": {"docker": "A" * 40, "nvidia_container_toolkit": "B" * 40},
         "monailabel_bundle_checksum": "sha256:" + "0" * 64,
     }
-    hosts = tmp_path / "hosts.yml"
-    hosts.write_text("lab: {hosts: {gpu1: }}\n", encoding="utf-8")
     done = subprocess.run(
-        [
-            "ansible-playbook",
-            "playbooks/preflight.yml",
-            "--check",
-            "-i",
-            inventory,
-            "-i",
-            hosts,
-            "-e",
-            json.dumps(settings),
-        ],
+        second_run.command("playbooks/preflight.yml", inventories, "--check", "-e", json.dumps(settings)),
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)},
         capture_output=True,
