@@ -13,6 +13,7 @@ COLOURS = {
     "upstream": "#c0504d",
     "random": "#7f7f7f",
     "floor": "#a6a6a6",
+    "docker role": "#7f7f7f",
     "yardstick": "#a6a6a6",
     "path": "#c0504d",
     "goal": "#7f7f7f",

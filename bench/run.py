@@ -44,7 +44,8 @@ def learning_picture(result: Result) -> str:
 
 def second_run_picture(result: Result) -> str:
     walls = {name: summary["wall"] for name, summary in result["summary"].items()}
-    return figures.bars(f"Seconds of a second run, and of {second_run.YARDSTICK_TASKS} tasks", {"": walls}, "s")
+    title = f"Seconds of a second run, of a role for Docker alone, and of {second_run.YARDSTICK_TASKS} plain tasks"
+    return figures.bars(title, {"": walls}, "s")
 
 
 def first_run_picture(result: Result) -> str:

@@ -149,8 +149,8 @@ ansible_facts:
             C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
             C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
             C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name),
-            C(images) (the id of each that was asked for and is there, by its name), and C(daemon_json) with C(exists),
-            C(valid), C(error) and C(settings).
+            C(images) (the id of each that was asked for by its name; nothing for one that is not there), and
+            C(daemon_json) with C(exists), C(valid), C(error) and C(settings).
           returned: always
           type: dict
         nvidia:
@@ -315,9 +315,8 @@ def container_images() -> dict[str, str]:
 
 
 def image_ids(names: list[str]) -> dict[str, str]:
-    """The id of each of the images that is there."""
-    found = {name: (ask_docker(f"/images/{quote(name)}/json") or {}).get("Id") for name in names}
-    return {name: each for name, each in found.items() if each}
+    """The id of each of the images; nothing for one that is not there."""
+    return {name: (ask_docker(f"/images/{quote(name)}/json") or {}).get("Id", "") for name in names}
 
 
 def docker(packages: dict[str, tuple[str, bool]], data_root: str | None, images: list[str]) -> dict[str, Any]:

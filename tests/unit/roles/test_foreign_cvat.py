@@ -131,22 +131,13 @@ def test_another_version_of_cvat_makes_another_pair_to_judge() -> None:
     assert len(pairs) == 2
 
 
-def test_a_foreign_instance_is_as_any_other_but_for_the_question() -> None:
-    def steps(name: str) -> list[str]:
-        tasks = yaml.safe_load((ROOT / f"roles/monailabel/tasks/{name}.yml").read_text(encoding="utf-8"))
-        return [task["ansible.builtin.import_tasks"] for task in tasks]
-
-    foreign = steps("foreign_instance")
-    assert foreign.index("foreign_cvat.yml") == foreign.index("server.yml") - 1
-    assert [each for each in foreign if each != "foreign_cvat.yml"] == steps("instance")
-
-
-@pytest.mark.parametrize(
-    ("url", "tasks"), [(URL, "foreign_instance.yml"), ("http://127.0.0.1:8080", "instance.yml")], ids=["foreign", "own"]
-)
-def test_only_somebody_elses_cvat_is_asked(url: str, tasks: str) -> None:
-    main = yaml.safe_load((ROOT / "roles/monailabel/tasks/main.yml").read_text(encoding="utf-8"))
-    assert rendered(main[-1]["ansible.builtin.include_tasks"], monailabel_cvat_url=url) == tasks
+@pytest.mark.parametrize(("url", "foreign"), [(URL, True), ("http://127.0.0.1:8080", False)], ids=["foreign", "own"])
+def test_only_somebody_elses_cvat_is_asked_and_before_the_server_starts(url: str, foreign: bool) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/monailabel/tasks/instance.yml").read_text(encoding="utf-8"))
+    asks, starts = tasks[-2:]
+    assert asks["ansible.builtin.include_tasks"] == "foreign_cvat.yml"
+    assert starts["ansible.builtin.import_tasks"] == "server.yml"
+    assert known(asks["when"], monailabel_cvat_url=url) is foreign
 
 
 @pytest.mark.parametrize("file", ["verify_instance", "foreign_cvat"])
