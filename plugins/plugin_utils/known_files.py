@@ -25,7 +25,7 @@ def right(entry: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     wanted = {"uid": str(entry["owner"]), "gid": str(entry["group"]), "mode": f"{entry['mode']!s:0>4}"}
     if "content" in entry:
         content = str(entry["content"]).encode("utf-8", "surrogateescape")
-        wanted["sha256"] = hashlib.sha256(content).hexdigest()
-    elif "sha256" in facts:
-        return False
+        wanted |= {"kind": "file", "sha256": hashlib.sha256(content).hexdigest()}
+    else:
+        wanted["kind"] = "directory"
     return all(str(facts.get(key)) == value for key, value in wanted.items())

@@ -28,7 +28,7 @@ options:
 """
 
 EXAMPLES = r"""
-right: "{{ [{'path': '/etc/motd', 'content': 'Hello'}] is endolab.active_learning.in_place(ansible_facts.endolab_host.files) }}"
+right: "{{ files is endolab.active_learning.in_place(ansible_facts.endolab_host.files) }}"
 """
 
 RETURN = r"""

@@ -16,8 +16,9 @@ TEXT = "ü 1\n\n"
 DIRECTORY = {"path": "/etc/endolab/edge"}
 FILE = {"path": "/etc/endolab/edge/Caddyfile", "content": TEXT}
 KNOWN = {
-    DIRECTORY["path"]: {"uid": 0, "gid": 0, "mode": "0755"},
+    DIRECTORY["path"]: {"kind": "directory", "uid": 0, "gid": 0, "mode": "0755"},
     FILE["path"]: {
+        "kind": "file",
         "uid": 0,
         "gid": 0,
         "mode": "0644",
