@@ -166,9 +166,9 @@ ansible_facts:
           type: dict
         files:
           description: >-
-            For each of the files and directories that is there C(kind), C(file) or C(directory), C(uid), C(gid), C(mode)
-            in octal digits, and C(written), in nanoseconds since 1970; of a file that everybody may read C(sha256),
-            too. What lies below a directory that not everybody may enter is left out.
+            For each of the files and directories that is there C(kind), C(file) or C(directory), C(uid), C(gid),
+            C(mode) in octal digits, and C(written), in nanoseconds since 1970; of a file that everybody may read
+            C(sha256), too. What lies below a directory that not everybody may enter is left out.
           returned: always
           type: dict
         signing_keys:
