@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
 
 # Its documentation is that of the module of the same name.
 MODULE = "endolab.active_learning.files"
-ROOT = "0"
-MODES = {"directories": "0755", "files": "0644"}
-
-
-def entries(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The directories and files that the task names, each with what it does not say itself."""
-    return [
-        {"owner": ROOT, "group": ROOT, "mode": mode, **entry}
-        for kind, mode in MODES.items()
-        for entry in arguments.get(kind) or []
-    ]
-
-
-def right(entry: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether what is known of a path is what the entry wants; owners by name are for the host to resolve."""
-    facts = known.get(entry["path"], {})
-    wanted = {"uid": str(entry["owner"]), "gid": str(entry["group"]), "mode": f"{entry['mode']!s:0>4}"}
-    if "content" in entry:
-        content = str(entry["content"]).encode("utf-8", "surrogateescape")
-        wanted["sha256"] = hashlib.sha256(content).hexdigest()
-    elif "sha256" in facts:
-        return False
-    return all(str(facts.get(key)) == value for key, value in wanted.items())
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

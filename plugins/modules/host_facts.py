@@ -166,9 +166,9 @@ ansible_facts:
           type: dict
         files:
           description: >-
-            For each of the files and directories that is there C(uid), C(gid) and C(mode) in octal digits, and of a
-            file that everybody may read C(sha256) and C(written), in nanoseconds since 1970. What lies in a directory
-            that not everybody may enter is left out.
+            For each of the files and directories that is there C(kind), C(file) or C(directory), C(uid), C(gid),
+            C(mode) in octal digits, and C(written), in nanoseconds since 1970; of a file that everybody may read
+            C(sha256), too. What lies below a directory that not everybody may enter is left out.
           returned: always
           type: dict
         signing_keys:
@@ -395,10 +395,16 @@ def describe_files(path: Path, below: bool) -> Iterator[tuple[str, dict[str, Any
     if path.is_symlink() or not path.exists():
         return
     found = path.stat()
-    facts = {"uid": found.st_uid, "gid": found.st_gid, "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
+    facts = {
+        "kind": "directory" if stat.S_ISDIR(found.st_mode) else "file",
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "written": str(found.st_mtime_ns),
+    }
     # What everybody may read holds no secret that a digest could betray.
     if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
-        facts |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "written": str(found.st_mtime_ns)}
+        facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     yield str(path), facts
     if below and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IXOTH:
         for each in path.iterdir():

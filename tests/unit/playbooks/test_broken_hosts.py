@@ -111,6 +111,8 @@ class Fleet:
                     "ansible_python_interpreter": sys.executable,
                     "monailabel_gpus": "all",
                     "__backup_host_settings": {},
+                    "__backup_wanted": True,
+                    "__backup_left": False,
                 },
             },
             **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from ansible_collections.endolab.active_learning.plugins.action.files import ActionBase, ActionModule
 from ansible_collections.endolab.active_learning.plugins.modules import host_facts
+from ansible_collections.endolab.active_learning.plugins.test.in_place import in_place
 
 TEXT = "ü 1\n\n"
 DIRECTORY = {"path": "/etc/endolab/edge"}
 FILE = {"path": "/etc/endolab/edge/Caddyfile", "content": TEXT}
 KNOWN = {
-    DIRECTORY["path"]: {"uid": 0, "gid": 0, "mode": "0755"},
+    DIRECTORY["path"]: {"kind": "directory", "uid": 0, "gid": 0, "mode": "0755"},
     FILE["path"]: {
+        "kind": "file",
         "uid": 0,
         "gid": 0,
         "mode": "0644",
@@ -117,3 +119,10 @@ def test_what_nobody_else_may_read_is_not_known_by_its_digest(tmp_path: Path) ->
     assert names["secrets"]["mode"] == "0700"
     assert set(dict(host_facts.describe_files(tmp_path, below=False))) == {str(tmp_path)}
     assert dict(host_facts.describe_files(tmp_path / "missing", below=True)) == {}
+
+
+def test_a_role_can_ask_whether_files_are_known_to_be_in_place() -> None:
+    assert in_place([FILE], KNOWN)
+    assert not in_place([FILE, {**FILE, "path": "/other"}], KNOWN)
+    assert not in_place([{**FILE, "content": "other"}], KNOWN)
+    assert not in_place([FILE], {})

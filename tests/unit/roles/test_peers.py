@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
+import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -14,14 +16,27 @@ MEMORY = "/etc/endolab/hop/peers.json"
 MET = {name: {"__hop_own": f"{name}'s\n", "ansible_facts": {"endolab_host": {"addresses": [name]}}} for name in "ab"}
 
 
-def known(name: str, met: dict[str, Any], memory: dict[str, Any] | None = None, gpus: str = "ab") -> Any:
+KEY, CERTIFICATE = "/etc/endolab/hop/secrets/key.pem", "/etc/endolab/hop/certificate.pem"
+MADE: dict[str, dict[str, Any]] = {
+    KEY: {"mode": "0600", "written": "1700000000000000000"},
+    CERTIFICATE: {"written": "1700000000000000001", "sha256": hashlib.sha256(b"own\n").hexdigest()},
+}
+
+
+def known(
+    name: str,
+    met: dict[str, Any],
+    memory: dict[str, Any] | None = None,
+    gpus: str = "ab",
+    files: dict[str, dict[str, Any]] | None = None,
+) -> Any:
     """A variable of the edge's host, which has met these in this run and remembers those of the one before."""
     texts = {MEMORY: "" if memory is None else json.dumps(memory)}
     variables: dict[str, Any] = {
         "inventory_hostname": "edge",
         "groups": {"cvat": ["edge"], "edge": ["edge"], "monailabel": list(gpus)},
         "hostvars": {**{name: {} for name in "abc"}, "edge": {"__hop_own": "own\n"}, **met},
-        "ansible_facts": {"endolab_host": {"texts": texts}},
+        "ansible_facts": {"endolab_host": {"texts": texts, "files": files or {}}},
         "__hop_own": "own\n",
     }
     variables = trusted({**variables_of(ROLES), **variables})
@@ -59,3 +74,27 @@ def test_an_edge_that_knows_nobody_lets_nobody_in() -> None:
     doors = "__firewall_doors | map(attribute='port') | map('int') | list"
     assert 8443 in known(doors, MET)
     assert 8443 not in known(doors, {})
+
+
+def test_a_key_and_its_certificate_are_made_once() -> None:
+    assert known("__hop_made", MET, {"own": "own\n"}, files=MADE)
+
+
+@pytest.mark.parametrize(
+    ("memory", "files"),
+    [
+        ({"own": "own\n"}, {}),
+        ({"own": "own\n"}, {CERTIFICATE: MADE[CERTIFICATE]}),
+        ({"own": "own\n"}, {KEY: MADE[KEY]}),
+        ({"own": "another\n"}, MADE),
+        ({}, MADE),
+        (None, MADE),
+        ({"own": "own\n"}, {**MADE, KEY: {**MADE[KEY], "written": "1700000000000000002"}}),
+        ({"own": "own\n"}, {**MADE, KEY: {**MADE[KEY], "mode": "0644"}}),
+    ],
+    ids=["nothing", "no key", "no certificate", "another certificate", "forgotten", "unknown", "newer key", "open key"],
+)
+def test_they_are_looked_at_where_somebody_may_have_touched_them(
+    memory: dict[str, Any] | None, files: dict[str, dict[str, Any]]
+) -> None:
+    assert not known("__hop_made", MET, memory, files=files)

@@ -1,0 +1,50 @@
+"""The test in_place: whether files are known to be on a host as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
+
+DOCUMENTATION = r"""
+name: in_place
+short_description: Whether files are known to be on a host as they should be
+version_added: 1.0.0
+author: Endolab (@endolab)
+description:
+  - Whether M(endolab.active_learning.files) would leave them as they are, by what
+    M(endolab.active_learning.host_facts) has found.
+options:
+  _input:
+    description: The files, as that module's option O(endolab.active_learning.files#module:files) names them.
+    type: list
+    elements: dict
+    required: true
+  known:
+    description: What has been found, the fact C(endolab_host.files).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+right: "{{ files is endolab.active_learning.in_place(ansible_facts.endolab_host.files) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Whether all of them are.
+  type: bool
+"""
+
+
+def in_place(files: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> bool:
+    """Whether all of them are; one that is not known is not."""
+    return all(right(entry, known) for entry in entries({"files": files}))
+
+
+class TestModule:
+    """Makes the test known to Ansible."""
+
+    def tests(self) -> dict[str, Callable[..., bool]]:
+        return {"in_place": in_place}
