@@ -23,8 +23,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for path, each in facts.get("endolab_host", {}).get("files", {}).items()
             if path not in written_since
         }
-        # A secret is not known by its digest.
-        if known and not self._task.args.get("secrets"):
+        # A secret is not known by its digest, and these facts are of one host, once for each task.
+        if known and not (self._task.args.get("secrets") or self._task.loop or self._task.delegate_to):
             wanted = entries(self._task.args)
             if all(right(entry, known) for entry in wanted):
                 written = {entry["path"]: known[entry["path"]]["written"] for entry in wanted if "content" in entry}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
 
 DOCUMENTATION = r"""
 module: files
@@ -267,19 +268,19 @@ def difference(wanted: Entry) -> dict[str, str] | None:
 def main() -> None:
     place = {
         "path": {"type": "path", "required": True},
-        "owner": {"type": "str", "default": "0"},
-        "group": {"type": "str", "default": "0"},
+        "owner": {"type": "str", "default": OWNER},
+        "group": {"type": "str", "default": OWNER},
     }
 
-    def option(mode: str, **more: Any) -> dict[str, Any]:
-        options = {**place, "mode": {"type": "str", "default": mode}, **more}
+    def option(kind: str, **more: Any) -> dict[str, Any]:
+        options = {**place, "mode": {"type": "str", "default": MODES[kind]}, **more}
         return {"type": "list", "elements": "dict", "default": [], "options": options}
 
     module = AnsibleModule(
         argument_spec={
-            "directories": option("0755"),
-            "files": option("0644", content={"type": "str", "required": True}),
-            "secrets": option("0600", content={"type": "str", "required": True, "no_log": True}),
+            "directories": option("directories"),
+            "files": option("files", content={"type": "str", "required": True}),
+            "secrets": option("secrets", content={"type": "str", "required": True, "no_log": True}),
         },
         supports_check_mode=True,
     )

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
@@ -57,6 +58,15 @@ options:
     type: list
     elements: path
     default: []
+  unless:
+    description: A path that, while it is there, keeps O(files) and O(trees) from being described.
+    type: path
+  daemon_settings:
+    description: >-
+      Settings of C(daemon.json) by a name for them, each with C(settings) and C(defaults) as
+      M(endolab.active_learning.daemon_json) has them, to say whether the file holds them.
+    type: dict
+    default: {}
   signing_keys:
     description: Files of signing keys whose fingerprints to read.
     type: list
@@ -150,7 +160,7 @@ ansible_facts:
             C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
             C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name),
             C(images) (the id of each that was asked for by its name; nothing for one that is not there), and
-            C(daemon_json) with C(exists), C(valid), C(error) and C(settings).
+            C(daemon_json) with C(exists), C(valid), C(error) and C(holds), whether it has each of the settings.
           returned: always
           type: dict
         nvidia:
@@ -230,10 +240,13 @@ def operating_system(os_release: str) -> dict[str, str | None]:
     }
 
 
-def daemon_json(text: str | None) -> dict[str, Any]:
-    """Whether daemon.json is there and an object, and if not, why not; what it says, and where it puts the data."""
+def daemon_json(text: str | None, wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Whether daemon.json is there and an object, and if not, why not; where it puts the data, and what it holds.
+
+    What else it says may be a secret.
+    """
     if text is None:
-        return {"exists": False, "valid": True, "error": None, "data_root": None, "settings": {}}
+        return {"exists": False, "valid": True, "error": None, "data_root": None, "holds": dict.fromkeys(wanted, False)}
     settings, error = {}, None
     try:
         settings = json.loads(text or "{}")
@@ -241,8 +254,16 @@ def daemon_json(text: str | None) -> dict[str, Any]:
         error = str(fault)
     if not isinstance(settings, dict):
         settings, error = {}, "it is no object"
-    data_root = settings.get("data-root")
-    return {"exists": True, "valid": error is None, "error": error, "data_root": data_root, "settings": settings}
+    return {
+        "exists": True,
+        "valid": error is None,
+        "error": error,
+        "data_root": settings.get("data-root"),
+        "holds": {
+            name: merge_with_defaults(settings, each["settings"], each.get("defaults", [])) == settings
+            for name, each in wanted.items()
+        },
+    }
 
 
 def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
@@ -319,10 +340,10 @@ def image_ids(names: list[str]) -> dict[str, str]:
     return {name: (ask_docker(f"/images/{quote(name)}/json") or {}).get("Id", "") for name in names}
 
 
-def docker(packages: dict[str, tuple[str, bool]], data_root: str | None, images: list[str]) -> dict[str, Any]:
+def docker(packages: dict[str, tuple[str, bool]], options: dict[str, Any]) -> dict[str, Any]:
     version = (ask_docker("/version") or {}).get("Version")
-    settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None)
-    data_root = data_root or settings["data_root"] or DEFAULT_DATA_ROOT
+    settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None, options["daemon_settings"])
+    data_root = options["data_root"] or settings["data_root"] or DEFAULT_DATA_ROOT
     return {
         "binary": shutil.which("dockerd"),
         "package": next((name for name in DOCKER_PACKAGES if name in packages), None),
@@ -334,7 +355,7 @@ def docker(packages: dict[str, tuple[str, bool]], data_root: str | None, images:
         "data_root": data_root,
         "free_bytes": free_bytes(Path(data_root)),
         "containers": container_images(),
-        "images": image_ids(images),
+        "images": image_ids(options["images"]),
         "daemon_json": settings,
     }
 
@@ -392,23 +413,37 @@ def describe(path: Path) -> dict[str, Any]:
 
 def describe_files(path: Path, below: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Owner and mode of a file or directory, and of all `below` one that everybody may enter; links are left out."""
-    if path.is_symlink() or not path.exists():
+    try:
+        found = path.lstat()
+        readable = stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH
+        # What everybody may read holds no secret that a digest could betray.
+        digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if readable else {}
+    except FileNotFoundError:
         return
-    found = path.stat()
+    if stat.S_ISLNK(found.st_mode):
+        return
     facts = {
         "kind": "directory" if stat.S_ISDIR(found.st_mode) else "file",
         "uid": found.st_uid,
         "gid": found.st_gid,
         "mode": f"{stat.S_IMODE(found.st_mode):04o}",
         "written": str(found.st_mtime_ns),
+        **digest,
     }
-    # What everybody may read holds no secret that a digest could betray.
-    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
-        facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     yield str(path), facts
     if below and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IXOTH:
         for each in path.iterdir():
             yield from describe_files(each, below)
+
+
+def files(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is found of all files and trees, by path."""
+    return {
+        path: found
+        for option, below in (("files", False), ("trees", True))
+        for each in options[option]
+        for path, found in describe_files(Path(each), below)
+    }
 
 
 def fingerprints_in(paths: list[str]) -> dict[str, list[str]]:
@@ -430,6 +465,8 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "path", "default": []},
+            "unless": {"type": "path"},
+            "daemon_settings": {"type": "dict", "default": {}},
             "signing_keys": {"type": "list", "elements": "path", "default": [], "no_log": False},
             "packages": {"type": "list", "elements": "str", "default": []},
             "images": {"type": "list", "elements": "str", "default": []},
@@ -451,17 +488,12 @@ def main() -> None:
         "firewalls": active_firewalls(),
         "units": units(show_units()),
         "snap_docker": any(Path(path).exists() for path in SNAP_DOCKER),
-        "docker": docker(packages, module.params["data_root"], module.params["images"]),
+        "docker": docker(packages, module.params),
         "nvidia": nvidia(packages),
         "packages": {
             name: {"version": version, "held": held} for name, (version, held) in packages.items() if name in asked
         },
-        "files": {
-            path: found
-            for option, below in (("files", False), ("trees", True))
-            for each in module.params[option]
-            for path, found in describe_files(Path(each), below)
-        },
+        "files": {} if Path(module.params["unless"] or "/nonexistent").exists() else files(module.params),
         "signing_keys": fingerprints_in(module.params["signing_keys"]),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},

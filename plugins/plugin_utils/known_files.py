@@ -6,15 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-ROOT = "0"
-MODES = {"directories": "0755", "files": "0644"}
+from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
 
 
 def entries(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The directories and files that the task names, each with what it does not say itself."""
     return [
-        {"owner": ROOT, "group": ROOT, "mode": mode, **entry}
-        for kind, mode in MODES.items()
+        {"owner": OWNER, "group": OWNER, "mode": MODES[kind], **entry}
+        for kind in ("directories", "files")
         for entry in arguments.get(kind) or []
     ]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge
-from ansible_collections.endolab.active_learning.plugins.modules import daemon_json
-from ansible_collections.endolab.active_learning.plugins.test.merged_with import merged_with
+from ansible_collections.endolab.active_learning.plugins.modules import daemon_json, host_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,4 +142,6 @@ def test_whether_it_would_change_something_is_known_before(now: dict[str, Any], 
     if now:
         file.write_text(json.dumps(now))
     result = run(daemon_json, check=True, path=str(file), settings=SETTINGS, defaults=[LOGS])
-    assert merged_with(now, SETTINGS, [LOGS]) is not result["changed"]
+    wanted = {"ours": {"settings": SETTINGS, "defaults": [LOGS]}}
+    known = host_facts.daemon_json(file.read_text() if now else None, wanted)
+    assert known["holds"] == {"ours": not result["changed"]}

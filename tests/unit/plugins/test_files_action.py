@@ -45,7 +45,7 @@ class Host:
     def files(self, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
         """What a task with these arguments says."""
         action = ActionModule.__new__(ActionModule)
-        action._task = SimpleNamespace(args=arguments, check_mode=check_mode)
+        action._task = SimpleNamespace(args=arguments, check_mode=check_mode, loop=None, delegate_to=None)
         result: dict[str, Any] = action.run(task_vars={"ansible_facts": self.facts})
         return result
 

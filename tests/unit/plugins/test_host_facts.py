@@ -95,7 +95,7 @@ def test_the_disk_is_that_of_dockers_data(run: Run, tmp_path: Path) -> None:
     facts = run(host_facts, data_root=str(tmp_path / "not" / "there"))["ansible_facts"]["endolab_host"]["docker"]
     assert facts["data_root"] == str(tmp_path / "not" / "there")
     assert facts["free_bytes"] > 0
-    assert host_facts.daemon_json('{"data-root": "/data"}')["data_root"] == "/data"
+    assert host_facts.daemon_json('{"data-root": "/data"}', {})["data_root"] == "/data"
 
 
 def test_gpus_are_named_in_the_order_of_their_addresses(tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_installed_packages_are_told_from_others(
 
 
 def test_a_broken_daemon_json_is_seen() -> None:
-    assert host_facts.daemon_json('{"a": 1,}')["valid"] is False
-    assert host_facts.daemon_json("[]")["error"] == "it is no object"
-    assert host_facts.daemon_json(None)["exists"] is False
+    assert host_facts.daemon_json('{"a": 1,}', {})["valid"] is False
+    assert host_facts.daemon_json("[]", {})["error"] == "it is no object"
+    assert host_facts.daemon_json(None, {})["exists"] is False
 
 
 def test_it_says_who_changes_the_host(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ HOST: dict[str, Any] = {
         "free_bytes": 100 * 2**30,
         "containers": {},
         "images": {},
-        "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None, "settings": {}},
+        "daemon_json": {"exists": False, "valid": True, "error": None, "data_root": None, "holds": {}},
     },
     "nvidia": {
         "driver_version": "580.95.05",

@@ -18,8 +18,8 @@ MET = {name: {"__hop_own": f"{name}'s\n", "ansible_facts": {"endolab_host": {"ad
 
 KEY, CERTIFICATE = "/etc/endolab/hop/secrets/key.pem", "/etc/endolab/hop/certificate.pem"
 MADE: dict[str, dict[str, Any]] = {
-    KEY: {"mode": "0600", "written": "1700000000000000000"},
-    CERTIFICATE: {"written": "1700000000000000001", "sha256": hashlib.sha256(b"own\n").hexdigest()},
+    KEY: {"uid": 0, "mode": "0600", "written": "1700000000000000000"},
+    CERTIFICATE: {"mode": "0644", "written": "1700000000000000001", "sha256": hashlib.sha256(b"own\n").hexdigest()},
 }
 
 
