@@ -30,12 +30,15 @@ GOAL = 1.3  # of the sum of what must be
 # Seconds for the first task once site.yml is through, and from one look at the loop to the next.
 PATIENCE, BEAT = 600, 1.0
 
-# Docker remembers its last 256 events, and health checks fill that within a minute: so events are written down as they
-# come. There is no Docker to begin with, and site.yml restarts it.
+# Docker remembers its last 256 events, and health checks fill that within a minute: so they are written down second by
+# second. There is no Docker to begin with, and while somebody listens, Docker waits five seconds before it restarts.
 FOLLOW = """
+since=1
 until false; do
-  docker events --since 1 --filter event=pull --filter event=start --filter event=health_status --format '{{json .}}'
-  sleep 0.2
+  now=$(date +%s.%N)
+  docker events --since $since --until $now --filter event=pull --filter event=start --filter event=health_status \
+    --format '{{json .}}' && since=$now
+  sleep 1
 done
 """
 
