@@ -17,7 +17,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from tests.unit.roles.test_checks import trusted
+from tests.unit.roles.test_checks import ROLES as CHECKED_ROLES
+from tests.unit.roles.test_checks import trusted, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ROLES = {
     "firewall": ["preflight", "main"],
     "docker_engine": ["preflight", "main"],
-    "nvidia_container_toolkit": ["preflight", "main"],
+    "nvidia_container_toolkit": ["preflight", "main", "smoke"],
     "backup": ["preflight", "main", "check", "restore", "schedule", "settle"],
     "cvat": ["preflight", "main", "old_credentials"],
     "edge": ["preflight", "main"],
@@ -113,6 +114,7 @@ class Fleet:
                     "__backup_host_settings": {},
                     "__backup_wanted": True,
                     "__backup_left": False,
+                    "__monailabel_absent": ["monailabel"],
                 },
             },
             **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},
@@ -166,7 +168,7 @@ def test_nobody_is_named_where_all_are_done(fleet: Fleet) -> None:
     assert named(said) == ""
     assert fleet.did("monailabel/main") == GPUS
     assert fleet.did("hop/main") == GPUS
-    assert fleet.did("nvidia_container_toolkit/main") == GPUS
+    assert fleet.did("nvidia_container_toolkit/main") == fleet.did("nvidia_container_toolkit/smoke") == GPUS
     assert fleet.did("cvat/main") == [FRONT]
     assert "backup/restore" not in fleet.steps()
 
@@ -274,3 +276,11 @@ def batches_are_clear(serial: Any) -> bool:
     )
     templar = Templar(loader=DataLoader(), variables=trusted({**variables, "endolab_serial": serial}))
     return bool(templar.template(trusted(check["that"])))
+
+
+def test_what_preflight_remembers_has_a_name_of_its_own() -> None:
+    """A fact beats a role's variable of the same name, in a second preflight of the same run, too."""
+    preflight = (ROOT / "playbooks/preflight.yml").read_text(encoding="utf-8")
+    facts = re.findall(r"^ {12}(__\w+): ", preflight.partition("set_fact:")[2], re.MULTILINE)
+    assert {"__backup_settings", "__archives_matter", "__run_judged"} <= set(facts)
+    assert not set(facts) & set(variables_of(CHECKED_ROLES))

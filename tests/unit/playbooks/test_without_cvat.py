@@ -96,7 +96,7 @@ def test_its_account_is_the_only_credential(tmp_path: Path) -> None:
 
 def test_its_account_is_asked_for(tmp_path: Path) -> None:
     _, said = play(tmp_path, "preflight.yml", "--check", **at(URL))
-    assert "cvat_service_password is not set for gpu1." in said
+    assert "cvat_service_password and cvat_service_username are not set for gpu1." in said
     assert f"write there the account that the loop has in CVAT at {URL}" in said
     assert "cvat_admin_password" not in said
 
