@@ -1,0 +1,142 @@
+"""What a run knows of a host from its one read decides what it need not ask again, and nothing else does."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.unit.roles.test_checks import HOST, ROLES, trusted, variables_of
+
+IMAGE = "projectmonai/monailabel:latest"
+LIBRARY = "/srv/endolab/apps/endoscopy/libraries/cvat-sdk.zip"
+
+
+def value(name: str, host: dict[str, Any], **settings: Any) -> Any:
+    """A variable, or more of an expression, on a host of which this is known."""
+    variables = {
+        "inventory_hostname": "gpu1",
+        "groups": {"cvat": ["gpu1"], "edge": ["gpu1"], "monailabel": ["gpu1"]},
+        "group_names": ["cvat", "edge", "monailabel"],
+        "hostvars": {"gpu1": {}},
+        "ansible_check_mode": False,
+        "ansible_facts": {"endolab_host": {**HOST, **host}},
+    }
+    return Templar(loader=DataLoader(), variables=trusted({**variables_of(ROLES), **variables, **settings})).template(
+        trusted(f"{{{{ {name} }}}}")
+    )
+
+
+def installed(*names: str, version: str = "1", held: bool = False) -> dict[str, dict[str, Any]]:
+    return {name: {"version": version, "held": held} for name in names}
+
+
+def sources(role: str) -> dict[str, dict[str, Any]]:
+    """The file of a role's repository as the run finds it where nobody has touched it."""
+    (file,) = value(f"__{role}_apt_sources", {})
+    digest = hashlib.sha256(file["content"].encode()).hexdigest()
+    return {file["path"]: {"kind": "file", "uid": 0, "gid": 0, "mode": "0644", "sha256": digest, "written": "1"}}
+
+
+def with_docker(**changes: Any) -> dict[str, Any]:
+    keys = {value("__docker_engine_key.path", {}): [value("docker_engine_key_fingerprint", {})]}
+    names = [*value("__docker_engine_packages.docker", {}), *value("__docker_engine_python_packages", {})]
+    return {
+        "packages": installed(*names),
+        "signing_keys": keys,
+        "files": sources("docker_engine"),
+        **changes,
+    }
+
+
+def test_docker_that_is_there_is_not_installed_again() -> None:
+    assert value("__docker_engine_installed", with_docker(), docker_engine_source="docker")
+    host = {"packages": installed("docker.io", "docker-cli", "docker-compose", "python3-requests")}
+    assert value("__docker_engine_installed", host, docker_engine_source="distribution")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"packages": {}},
+        {
+            "packages": installed(
+                "docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "python3-requests"
+            )
+        },
+        {"signing_keys": {}},
+        {"signing_keys": {"/etc/apt/keyrings/docker.asc": ["0" * 40]}},
+        {"files": {}},
+        {"files": {path: {**file, "sha256": "0"} for path, file in sources("docker_engine").items()}},
+        {"files": {path: {**file, "mode": "0600"} for path, file in sources("docker_engine").items()}},
+    ],
+    ids=[
+        "no package",
+        "no buildx",
+        "no key",
+        "another key",
+        "no repository",
+        "another repository",
+        "closed repository",
+    ],
+)
+def test_docker_that_lacks_something_is(changes: dict[str, Any]) -> None:
+    assert not value("__docker_engine_installed", with_docker(**changes), docker_engine_source="docker")
+
+
+def with_toolkit(version: str | None = None, held: bool = True, **changes: Any) -> dict[str, Any]:
+    wanted = version or value("nvidia_container_toolkit_version", {})
+    path, fingerprint = "__nvidia_container_toolkit_key.path", "nvidia_container_toolkit_key_fingerprint"
+    return {
+        "packages": installed(*value("__nvidia_container_toolkit_packages", {}), version=wanted, held=held),
+        "signing_keys": {value(path, {}): [value(fingerprint, {})]},
+        "files": sources("nvidia_container_toolkit"),
+        **changes,
+    }
+
+
+def test_a_toolkit_of_the_right_version_is_left_alone() -> None:
+    assert value("__nvidia_container_toolkit_settled", with_toolkit())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        with_toolkit(version="1.19.0-1"),
+        with_toolkit(held=False),
+        with_toolkit(packages=installed("nvidia-container-toolkit", version="1.20.0-1", held=True)),
+        with_toolkit(signing_keys={}),
+        with_toolkit(files={}),
+    ],
+    ids=["another version", "not held", "one package", "no key", "no repository"],
+)
+def test_any_other_is_not(host: dict[str, Any]) -> None:
+    assert not value("__nvidia_container_toolkit_settled", host)
+
+
+def test_images_that_are_missing_are_pulled_in_the_order_of_their_need() -> None:
+    images = {"caddy:2": "sha256:1", "cvat/server:v2": "", IMAGE: ""}
+    assert value("__pull_missing", {"docker": {**HOST["docker"], "images": images}}) == ["cvat/server:v2", IMAGE]
+    assert value("__pull_missing", {"docker": {}}) == []
+    places = {"": {"container": "monailabel"}}
+    wanted = value("__run_images.values() | unique", {}, __monailabel_places=places)
+    assert wanted[0].startswith("postgres:")
+    assert wanted[-1] == IMAGE
+
+
+def test_an_image_is_looked_into_for_what_was_pulled_since() -> None:
+    host = {"docker": {**HOST["docker"], "images": {IMAGE: "sha256:old"}}}
+    assert value("__monailabel_image_id", host) == "sha256:old"
+    assert value("__monailabel_image_id", host, __monailabel_pulled={"skipped": True}) == "sha256:old"
+    assert value("__monailabel_image_id", host, __monailabel_pulled={"image": {"Id": "sha256:new"}}) == "sha256:new"
+
+
+def test_the_client_of_cvat_is_known_by_its_digest_and_its_mode() -> None:
+    places = {"": {"app_dir": "/srv/endolab/apps/endoscopy"}}
+    host = {"files": {LIBRARY: {"kind": "file", "uid": 0, "mode": "0644", "sha256": "1", "written": "1"}}}
+    there = value("__monailabel_library_there", host, __monailabel_places=places)
+    assert there == {"mode": "0644", "sha256": "1"}
+    assert value("__monailabel_library_there", {"files": {}}, __monailabel_places=places) == {}
