@@ -11,7 +11,7 @@ INSTALL_VENV = { echo "Installing python3-venv" && apt-get -q update >/dev/null 
 help: ## List the targets
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-.venv: requirements.txt
+.venv: requirements.txt ## The virtual environment with the pinned requirements, which the other targets make, too
 	@echo "Making a virtual environment with the pinned requirements"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV) || \
@@ -33,7 +33,7 @@ demo-down: .venv ## Take the demo away
 	@python molecule/stand_ins/demo.py down
 
 .PHONY: test
-test: .venv ## Lint, unit tests, and every Molecule scenario
+test: .venv ## Lint, unit tests, and the stack on simulated hosts
 	@python tests/run.py
 
 .PHONY: test-long
@@ -41,7 +41,7 @@ test-long: .venv ## The tests that take long, which `make test` leaves out
 	@python tests/run.py --long
 
 .PHONY: lint
-lint: .venv ## Lint alone
+lint: .venv ## Lint alone: all that the hooks of pre-commit ask
 	@python tests/run.py lint
 
 .PHONY: unit

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +35,10 @@ def scenario(name: str, *before: str) -> Part:
     """One of Molecule's, behind the words `before`."""
     return [[*before, "molecule", "test", "--scenario-name", name]]
 
+
+# What the hooks ask of a commit, each once of the whole tree.
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+LINT: Part = [shlex.split(hook["entry"]) for hook in HOOKS]
 
 # Every scenario's simulated hosts.
 HOSTS = [word for path in sorted(ROOT.glob("molecule/*/inventory")) for word in ("-i", str(path.relative_to(ROOT)))]
@@ -57,15 +63,7 @@ STAGES: list[list[dict[str, Part]]] = [
     [
         {"stand-ins": STAND_INS},
         {
-            "lint": [
-                ["yamllint", "--strict", "."],
-                ["ruff", "check", "."],
-                ["ruff", "format", "--check", "."],
-                ["mypy", "."],
-                ["ansible-lint", "--strict"],
-                ["ansible-playbook", "site.yml", "-i", "lab", "--syntax-check"],
-                [sys.executable, "docs/tables.py", "--check"],
-            ],
+            "lint": LINT,
             "unit": [[*PYTEST, "--numprocesses=auto", "tests/unit"]],
         },
     ],

@@ -17,13 +17,14 @@ short_description: What is wrong with the variables that an inventory sets
 version_added: 1.0.0
 author: Endolab (@endolab)
 description:
-  - Holds those that somebody has set, and that begin with a role's name, against the role's argument specs.
+  - Holds those that somebody has set, and that begin with a role's name, against the role's argument specs. Every role
+    of a directory counts, so that a new one is known by being there.
   - Names each that the role does not know, each that is of another kind or value than its spec says, and each that
     holds what cannot be printed on one line.
   - A role's own defaults are not looked at, as they may ask what the host is.
 options:
   _terms:
-    description: Directories of the roles.
+    description: Directories that hold roles.
     type: list
     elements: path
     required: true
@@ -40,7 +41,7 @@ options:
 """
 
 EXAMPLES = r"""
-faults: "{{ query('endolab.active_learning.variable_faults', 'roles/edge', shared=['endolab_registry']) }}"
+faults: "{{ query('endolab.active_learning.variable_faults', 'roles', shared=['endolab_registry']) }}"
 """
 
 RETURN = r"""
@@ -88,7 +89,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         self.set_options(var_options=variables, direct=kwargs)
         host = variables["inventory_hostname"]
         somebodys = variables["hostvars"][host]
-        specs = {role.name: options_of(role) for role in map(Path, terms)}
+        below = [path for directory in map(Path, terms) for path in sorted(directory.iterdir())]
+        specs = {role.name: options_of(role) for role in below if (role / "meta").is_dir()}
         strange = unknown(SHARED, self.get_option("shared"), variables)
         for role, options in specs.items():
             strange += unknown(role, list(options), variables)

@@ -17,21 +17,16 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from tests.unit.roles.test_checks import ROLES as CHECKED_ROLES
-from tests.unit.roles.test_checks import trusted, variables_of
+from tests.unit.roles.test_checks import ROLES, trusted, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# What the plays of site.yml and rotate.yml call, each of which fails where it is told to.
-ROLES = {
-    "firewall": ["preflight", "main"],
-    "docker_engine": ["preflight", "main"],
-    "nvidia_container_toolkit": ["preflight", "main", "smoke"],
-    "backup": ["preflight", "main", "check", "restore", "schedule", "settle"],
-    "cvat": ["preflight", "main", "old_credentials"],
-    "edge": ["preflight", "main"],
-    "hop": ["preflight", "keys", "main"],
-    "monailabel": ["preflight", "main", "submit_each"],
+# What the plays of site.yml and rotate.yml call, each of which fails where it is told to: roles, and their task files.
+CALL = re.compile(r"_role:\n +name: endolab\.active_learning\.(\w+)\n(?: +tasks_from: (\w+)\n)?")
+CALLED = {
+    (role, step or "main")
+    for name in ("preflight", "site", "rotate")
+    for role, step in CALL.findall((ROOT / f"playbooks/{name}.yml").read_text(encoding="utf-8"))
 }
 STEP = """
 - name: Step {step}
@@ -79,11 +74,11 @@ class Fleet:
             step = first + STEP.format(step=name, directory=directory)
             (directory / f"playbooks/tasks/{name}.yml").write_text(step, encoding="utf-8")
         collection = directory / "collections/ansible_collections/endolab/active_learning"
-        for role, steps in ROLES.items():
-            (collection / f"roles/{role}/tasks").mkdir(parents=True)
-            for each in steps:
-                step = STEP.format(step=f"{role}/{each}", directory=directory)
-                (collection / f"roles/{role}/tasks/{each}.yml").write_text(step, encoding="utf-8")
+        for role, called in CALLED:
+            tasks = collection / f"roles/{role}/tasks"
+            tasks.mkdir(parents=True, exist_ok=True)
+            step = STEP.format(step=f"{role}/{called}", directory=directory)
+            (tasks / f"{called}.yml").write_text(step, encoding="utf-8")
         with (collection / "roles/hop/tasks/keys.yml").open("a", encoding="utf-8") as keys:
             keys.write(LOSE.format(directory=directory))
         (collection / "plugins/action").mkdir(parents=True)
@@ -283,4 +278,4 @@ def test_what_preflight_remembers_has_a_name_of_its_own() -> None:
     preflight = (ROOT / "playbooks/preflight.yml").read_text(encoding="utf-8")
     facts = re.findall(r"^ {12}(__\w+): ", preflight.partition("set_fact:")[2], re.MULTILINE)
     assert {"__backup_settings", "__archives_matter", "__run_judged"} <= set(facts)
-    assert not set(facts) & set(variables_of(CHECKED_ROLES))
+    assert not set(facts) & set(variables_of(ROLES))

@@ -14,17 +14,17 @@ TEXT = '{"epistemic_top_k": 5}'
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
-def faults(somebodys: dict[str, Any], **defaults: Any) -> list[str]:
+def faults(somebodys: dict[str, Any], roles: Path = ROLES, **defaults: Any) -> list[str]:
     """What a host's variables have, of which a role brings the defaults itself."""
     variables = {
         **defaults,
         **somebodys,
         "inventory_hostname": "gpu1",
         "hostvars": {"gpu1": somebodys},
-        "roles": [str(ROLES / "edge"), str(ROLES / "monailabel")],
+        "roles": str(roles),
     }
     templar = Templar(loader=DataLoader(), variables=variables)
-    asked = "'endolab.active_learning.variable_faults', *roles, shared=['endolab_registry'], texts=['monailabel_conf']"
+    asked = "'endolab.active_learning.variable_faults', roles, shared=['endolab_registry'], texts=['monailabel_conf']"
     found: list[str] = templar.template(trust_as_template(f"{{{{ query({asked}) }}}}"))
     return found
 
@@ -78,3 +78,12 @@ def test_a_value_that_the_spec_does_not_list_is_refused() -> None:
 def test_a_roles_own_defaults_are_not_looked_at() -> None:
     """They may ask what the host is, which is not known yet."""
     assert faults({}, edge_https_port=trust_as_template("{{ not_known_yet }}")) == []
+
+
+def test_a_role_is_known_by_being_there_and_nothing_else_is_one(tmp_path: Path) -> None:
+    spec = tmp_path / "door/meta/argument_specs.yml"
+    spec.parent.mkdir(parents=True)
+    spec.write_text("argument_specs: {main: {options: {door_name: {type: str}}}}", encoding="utf-8")
+    (tmp_path / ".DS_Store").touch()
+    (sentence,) = faults({"door_nam": "x", "edge_nam": "x", "door_name": "x"}, roles=tmp_path)
+    assert sentence.endswith("that Endolab does not know: door_nam (did you mean door_name?).")

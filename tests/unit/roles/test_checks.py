@@ -13,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
-ROLES = ["firewall", "docker_engine", "nvidia_container_toolkit", "backup", "cvat", "edge", "hop", "monailabel"]
+ROLES = sorted(role.name for role in (ROOT / "roles").iterdir())
 
 GPUS = ["GPU-00000000-0000-4000-8000-000000000000", "GPU-00000000-0000-4000-8000-000000000001"]
 BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation/models/model.pt"
