@@ -65,6 +65,7 @@ STAGES: list[list[dict[str, Part]]] = [
                 ["ansible-lint", "--strict"],
                 ["ansible-playbook", "site.yml", "-i", "lab", "--syntax-check"],
                 [sys.executable, "docs/tables.py", "--check"],
+                [sys.executable, "-m", "mkdocs", "build", "--strict"],
             ],
             "unit": [[*PYTEST, "--numprocesses=auto", "tests/unit"]],
         },
