@@ -48,6 +48,11 @@ lint: .venv ## Lint alone: all that the hooks of pre-commit ask
 unit: .venv ## Unit tests alone
 	@python tests/run.py unit
 
+.PHONY: docs
+docs: .venv ## The documentation as a site, in site/
+	@python -m mkdocs build --strict
+	@echo "Open site/index.html"
+
 .PHONY: bench
 bench: .venv ## What is to be fast, measured; LEARNING=1, FIRST=1, FLEET=1, LAB=INVENTORY say what else (docs/performance.md)
 	@python tests/run.py stand-ins

@@ -26,7 +26,8 @@ def sentence(description: str | list[str]) -> str:
 
 def shown(default: Any) -> str:
     """A default as one writes it in YAML, on one line."""
-    return default if isinstance(default, str) else yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
+    text = default if isinstance(default, str) else yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
+    return sentence(text).replace("*", "\\*")
 
 
 def rows(options: dict[str, Any], prefix: str = "", told: frozenset[int] = frozenset()) -> Iterator[str]:
@@ -43,15 +44,32 @@ def rows(options: dict[str, Any], prefix: str = "", told: frozenset[int] = froze
         told |= {id(own)}
 
 
+def specs(role: str) -> dict[str, Any]:
+    """What a role's argument specs say of its main entry point."""
+    path = ROOT / "roles" / role / "meta/argument_specs.yml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"])
+
+
+def table(options: dict[str, Any]) -> str:
+    """Options as Markdown."""
+    return "\n".join(["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *rows(options)])
+
+
+def role_tables() -> dict[str, str]:
+    """What each role is, and the table of its variables, as Markdown."""
+    roles = sorted(path.parts[-3] for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+    return {role: f"{(main := specs(role))['short_description']}.\n\n{table(main['options'])}" for role in roles}
+
+
 def variables() -> str:
     """The tables of all roles, as Markdown."""
-    parts = []
-    for specs in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
-        main = yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"]["main"]
-        head = f"### {specs.parts[-3]}\n\n{main['short_description']}.\n\n"
-        head += "| variable | type | default | meaning |\n| --- | --- | --- | --- |\n"
-        parts.append(head + "\n".join(rows(main["options"])))
-    return "\n\n".join(parts)
+    return "\n\n".join(f"### {role}\n\n{text}" for role, text in role_tables().items())
+
+
+def conf_keys() -> str:
+    """What the app's keys are, and their table, as Markdown."""
+    conf = specs("monailabel")["options"]["monailabel_conf"]
+    return f"{sentence(conf['description'])}\n\n{table(conf['options'])}"
 
 
 def privileges() -> str:
