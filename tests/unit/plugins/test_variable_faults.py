@@ -78,3 +78,7 @@ def test_a_value_that_the_spec_does_not_list_is_refused() -> None:
 def test_a_roles_own_defaults_are_not_looked_at() -> None:
     """They may ask what the host is, which is not known yet."""
     assert faults({}, edge_https_port=trust_as_template("{{ not_known_yet }}")) == []
+
+
+def test_facts_that_ansible_gives_as_variables_are_nobodys() -> None:
+    assert faults({}, ansible_facts={"endolab_host": {}}, endolab_host={}) == []
