@@ -51,6 +51,7 @@ _raw:
 
 COMPILED = (".so", ".pyd")
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier date
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -68,7 +69,7 @@ def closure(name: str) -> list[metadata.Distribution]:
         except metadata.PackageNotFoundError as error:
             raise AnsibleError(
                 f"{one}, which Endolab brings to the host, is not installed beside Ansible;"
-                " pip install --requirement requirements.txt"
+                f" pip install --requirement {REQUIREMENTS}"
             ) from error
         for requirement in found[key].requires or []:
             if ";" not in requirement and (match := REQUIREMENT.match(requirement)):

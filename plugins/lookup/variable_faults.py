@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def options_of(role: Path) -> dict[str, Any]:
     return options
 
 
-def unknown(prefix: str, known: list[str], variables: Mapping[str, Any]) -> list[str]:
+def unknown(prefix: str, known: list[str], variables: Iterable[str]) -> list[str]:
     """Variables that begin with the prefix and are none of the known ones, each with what was probably meant."""
     names = [name for name in variables if name.startswith(f"{prefix}_")]
     found: list[str] = misspelt(names, known)
@@ -91,9 +91,11 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         somebodys = variables["hostvars"][host]
         below = [path for directory in map(Path, terms) for path in sorted(directory.iterdir())]
         specs = {role.name: options_of(role) for role in below if (role / "meta").is_dir()}
-        strange = unknown(SHARED, self.get_option("shared"), variables)
+        # Unless Ansible is told not to, it gives facts as variables, too.
+        given = set(variables) - set(variables.get("ansible_facts", {}))
+        strange = unknown(SHARED, self.get_option("shared"), given)
         for role, options in specs.items():
-            strange += unknown(role, list(options), variables)
+            strange += unknown(role, list(options), given)
         found = [f"The inventory sets variables that Endolab does not know: {'; '.join(strange)}."] if strange else []
         for options in specs.values():
             names = [name for name in options if name in somebodys]

@@ -288,7 +288,7 @@ def test_missing_credentials_are_refused(refused: Refused, inventory: str, tmp_p
     shutil.copytree(inventory, tmp_path / "lab")
     (tmp_path / "lab/group_vars/lab/credentials.yml").unlink()
     said = refused(inventory=str(tmp_path / "lab"))
-    assert "`ansible-playbook playbooks/init.yml` writes all credentials" in said
+    assert "init.yml writes all credentials" in said
 
 
 def test_an_inventory_without_hosts_is_refused(refused: Refused) -> None:

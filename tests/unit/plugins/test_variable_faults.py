@@ -87,3 +87,7 @@ def test_a_role_is_known_by_being_there_and_nothing_else_is_one(tmp_path: Path) 
     (tmp_path / ".DS_Store").touch()
     (sentence,) = faults({"door_nam": "x", "edge_nam": "x", "door_name": "x"}, roles=tmp_path)
     assert sentence.endswith("that Endolab does not know: door_nam (did you mean door_name?).")
+
+
+def test_facts_that_ansible_gives_as_variables_are_nobodys() -> None:
+    assert faults({}, ansible_facts={"endolab_host": {}}, endolab_host={}) == []

@@ -163,7 +163,7 @@ def hop_stays(changes: dict[str, Any]) -> None:
 
 
 def script_stays(changes: dict[str, Any]) -> None:
-    script = rendered("monailabel", "run_monailabelinits.sh.j2", **changes)
+    script = rendered("monailabel", str(ROOT / "templates/run_monailabelinits.sh.j2"), **changes)
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
