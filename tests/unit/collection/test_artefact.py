@@ -205,7 +205,7 @@ def test_a_certificate_is_fetched_to_where_it_is_run(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PWD")
+    monkeypatch.delenv("PWD", raising=False)
     assert installed.evaluated("edge", "edge_root_file", edge_name="gpu1") == f"{tmp_path}/certificates/gpu1.crt"
 
 
