@@ -19,6 +19,7 @@ from bench.figures import Strip
 from bench.report import Row
 from bench.results import ROOT, Result
 from bench.second_run import RunError
+from bench.second_run import failure as failed
 from bench.timeline import Span, covered, critical_path
 
 SCENARIO, HOST = "default", "endolab-test"
@@ -96,8 +97,7 @@ def command(words: list[str]) -> str:
     """Runs a command; returns what it says, on both channels. Raises RunError."""
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        last = "\n".join(done.stdout.splitlines()[-30:])
-        raise RunError(f"`{' '.join(words)}` failed; its last lines:\n{last}")
+        raise failed(f"`{' '.join(words)}`", done.stdout.splitlines())
     return done.stdout
 
 

@@ -24,7 +24,8 @@ OUTSIDE = {
 OUTSIDE |= {str(path.relative_to(ROOT)): f"results/{path.name}" for path in ROOT.glob("bench/results/*.svg")}
 
 # README.md has a table for each role where the site has a page.
-TABLES = {f"README.md#{role}": f"reference/{role}.md" for role in role_tables()}
+ROLES = role_tables()
+TABLES = {f"README.md#{role}": f"reference/{role}.md" for role in ROLES}
 
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?![a-z]+:|#|/)([^)\s]+)")
 VARIABLES = re.compile(r"<!-- variables: begin -->.*<!-- variables: end -->", re.DOTALL)
@@ -39,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages and pictures from outside docs/, and the reference."""
     for source, place in OUTSIDE.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
-    reference = {f"reference/{role}.md": f"# {role}\n\n{table}\n" for role, table in role_tables().items()}
+    reference = {f"reference/{role}.md": f"# {role}\n\n{table}\n" for role, table in ROLES.items()}
     reference["reference/conf.md"] = f"# The app's keys\n\n{conf_keys()}\n"
     for place, text in reference.items():
         files.append(File.generated(config, place, content=text))
@@ -51,7 +52,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     place = page.file.src_uri
     source = {there: here for here, there in OUTSIDE.items()}.get(place, f"docs/{place}")
     if source == "README.md":
-        roles = ", ".join(f"[{role}](docs/reference/{role}.md)" for role in role_tables())
+        roles = ", ".join(f"[{role}](docs/reference/{role}.md)" for role in ROLES)
         markdown = VARIABLES.sub(f"Each role has a page: {roles}.", markdown)
 
     def rewritten(link: re.Match[str]) -> str:

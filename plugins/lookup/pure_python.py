@@ -102,7 +102,8 @@ def pack(name: str, directory: Path) -> Path:
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
-    """Ansible's side of it."""
+    """Ansible's side of it; a run packs a distribution once, for all its hosts and instances."""
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
-        return [str(pack(name, Path(constants.DEFAULT_LOCAL_TMP))) for name in terms]
+        directory = Path(constants.DEFAULT_LOCAL_TMP)
+        return [str(next(directory.glob(f"*/{name}.zip"), None) or pack(name, directory)) for name in terms]

@@ -30,6 +30,14 @@ def test_the_same_versions_make_the_same_file(tmp_path: Path) -> None:
     assert pure_python.pack("cvat-sdk", first).read_bytes() == pure_python.pack("cvat-sdk", second).read_bytes()
 
 
+def test_a_run_packs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pure_python.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    lookup = pure_python.LookupModule()
+    packed = lookup.run(["cvat-sdk"])
+    monkeypatch.setattr(pure_python, "pack", None)
+    assert lookup.run(["cvat-sdk"]) == packed
+
+
 def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnsibleError, match="no-such-thing, which Endolab brings to the host, is not installed"):
         pure_python.pack("no-such-thing", tmp_path)
