@@ -14,11 +14,9 @@ from typing import Any
 import ansible
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
 from tests.unit.playbooks.test_init import VAULT, Clone
-from tests.unit.roles.test_checks import trusted, variables_of
+from tests.unit.roles.test_checks import evaluate, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "endolab.active_learning"
@@ -91,8 +89,7 @@ class Installed:
     def evaluated(self, role: str, name: str, **variables: Any) -> Any:
         """A variable of a role, as one of its tasks sees it."""
         places = {"role_path": str(self.directory / "roles" / role), "playbook_dir": str(self.directory / "playbooks")}
-        of_role = {**variables_of([role]), **variables, **places}
-        return Templar(loader=DataLoader(), variables=trusted(of_role)).template(trusted("{{ " + name + " }}"))
+        return evaluate(f"{{{{ {name} }}}}", {**variables_of([role]), **variables, **places})
 
 
 @pytest.fixture(scope="module")

@@ -163,6 +163,11 @@ def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: 
     return found
 
 
+def evaluate(template: str, variables: dict[str, Any]) -> Any:
+    """What a template comes to with these variables, as in the project's files."""
+    return Templar(loader=DataLoader(), variables=trusted(variables)).template(trusted(template))
+
+
 def trusted(value: Any) -> Any:
     """The value with every text in it marked as a template, as those of the project's files are."""
     if isinstance(value, dict):

@@ -16,12 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
 from tests.certificates import certificate, over_tls
 from tests.unit.playbooks.test_audit import AUDIT
-from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, of_file, refusals, trusted, variables_of
+from tests.unit.roles.test_checks import CREDENTIALS, HOST, ROLES, ROOT, evaluate, of_file, refusals, variables_of
 
 URL = "https://cvat.example.org"
 GROUPS: dict[str, Any] = {"groups": {"monailabel": ["gpu1", "gpu2"]}, "group_names": ["monailabel"]}
@@ -44,7 +42,7 @@ def rendered(template: str, host: str = "gpu1", **settings: Any) -> Any:
         "ansible_play_hosts_all": ["gpu1", "gpu2"],
         "ansible_facts": {"endolab_host": HOST},
     }
-    return Templar(loader=DataLoader(), variables=trusted(variables)).template(trusted(template))
+    return evaluate(template, variables)
 
 
 def test_there_is_no_other_end_and_nobody_is_waited_for() -> None:

@@ -6,10 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
-from tests.unit.roles.test_checks import HOST, ROLES, trusted, variables_of
+from tests.unit.roles.test_checks import HOST, ROLES, evaluate, variables_of
 
 IMAGE = "projectmonai/monailabel:latest"
 LIBRARY = "/srv/endolab/apps/endoscopy/libraries/cvat-sdk.zip"
@@ -25,9 +23,7 @@ def value(name: str, host: dict[str, Any], **settings: Any) -> Any:
         "ansible_check_mode": False,
         "ansible_facts": {"endolab_host": {**HOST, **host}},
     }
-    return Templar(loader=DataLoader(), variables=trusted({**variables_of(ROLES), **variables, **settings})).template(
-        trusted(f"{{{{ {name} }}}}")
-    )
+    return evaluate(f"{{{{ {name} }}}}", {**variables_of(ROLES), **variables, **settings})
 
 
 def installed(*names: str, version: str = "1", held: bool = False) -> dict[str, dict[str, Any]]:

@@ -7,10 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
-from tests.unit.roles.test_checks import ROLES, trusted, variables_of
+from tests.unit.roles.test_checks import ROLES, evaluate, variables_of
 
 MEMORY = "/etc/endolab/hop/peers.json"
 MET = {name: {"__hop_own": f"{name}'s\n", "ansible_facts": {"endolab_host": {"addresses": [name]}}} for name in "ab"}
@@ -39,8 +37,7 @@ def known(
         "ansible_facts": {"endolab_host": {"texts": texts, "files": files or {}}},
         "__hop_own": "own\n",
     }
-    variables = trusted({**variables_of(ROLES), **variables})
-    return Templar(loader=DataLoader(), variables=variables).template(trusted(f"{{{{ {name} }}}}"))
+    return evaluate(f"{{{{ {name} }}}}", {**variables_of(ROLES), **variables})
 
 
 def test_those_that_are_met_are_known() -> None:
