@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +137,21 @@ def test_the_client_of_cvat_is_known_by_its_digest_and_its_mode() -> None:
     there = value("__monailabel_library_there", host, __monailabel_places=places)
     assert there == {"mode": "0644", "sha256": "1"}
     assert value("__monailabel_library_there", {"files": {}}, __monailabel_places=places) == {}
+
+
+@pytest.mark.parametrize(
+    ("on_the_host", "fetched", "known"),
+    [("root", "root", True), ("root of a new volume", "root", False), ("root", None, False), ("", None, False)],
+    ids=["fetched", "another", "taken away", "not seen"],
+)
+def test_the_edges_root_certificate_is_read_until_it_is_fetched(
+    tmp_path: Path, on_the_host: str, fetched: str | None, known: bool
+) -> None:
+    file = tmp_path / "edge.crt"
+    if fetched:
+        file.write_text(f"{fetched}\n", encoding="utf-8")
+    path = value("__edge_root_path", {}, docker_engine_daemon_settings={"data-root": "/srv/docker"})
+    assert path.startswith("/srv/docker/volumes/")
+    host = {"texts": {path: on_the_host}}
+    settings = {"docker_engine_daemon_settings": {"data-root": "/srv/docker"}, "edge_root_file": str(file)}
+    assert value("__edge_root_known", host, **settings) is known
