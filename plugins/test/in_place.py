@@ -1,15 +1,15 @@
-"""The test in_place: whether files are known to be on a host as they should be."""
+"""The test in_place: whether directories and files are known to be on a host as they should be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
 
 DOCUMENTATION = r"""
 name: in_place
-short_description: Whether files are known to be on a host as they should be
+short_description: Whether directories and files are known to be on a host as they should be
 version_added: 1.0.0
 author: Endolab (@endolab)
 description:
@@ -17,9 +17,8 @@ description:
     M(endolab.active_learning.host_facts) has found.
 options:
   _input:
-    description: The files, as that module's option O(endolab.active_learning.files#module:files) names them.
-    type: list
-    elements: dict
+    description: The options C(directories) and C(files) of that module, or one of them.
+    type: dict
     required: true
   known:
     description: What has been found, the fact C(endolab_host.files).
@@ -28,7 +27,7 @@ options:
 """
 
 EXAMPLES = r"""
-right: "{{ files is endolab.active_learning.in_place(ansible_facts.endolab_host.files) }}"
+right: "{{ {'files': files} is endolab.active_learning.in_place(ansible_facts.endolab_host.files) }}"
 """
 
 RETURN = r"""
@@ -38,9 +37,9 @@ _value:
 """
 
 
-def in_place(files: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> bool:
+def in_place(arguments: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether all of them are; one that is not known is not."""
-    return all(right(entry, known) for entry in entries({"files": files}))
+    return all(right(entry, known) for entry in entries(arguments))
 
 
 class TestModule:

@@ -122,7 +122,7 @@ def test_what_nobody_else_may_read_is_not_known_by_its_digest(tmp_path: Path) ->
 
 
 def test_a_role_can_ask_whether_files_are_known_to_be_in_place() -> None:
-    assert in_place([FILE], KNOWN)
-    assert not in_place([FILE, {**FILE, "path": "/other"}], KNOWN)
-    assert not in_place([{**FILE, "content": "other"}], KNOWN)
-    assert not in_place([FILE], {})
+    assert in_place({"files": [FILE]}, KNOWN)
+    assert not in_place({"files": [FILE, {**FILE, "path": "/other"}]}, KNOWN)
+    assert not in_place({"files": [{**FILE, "content": "other"}]}, KNOWN)
+    assert not in_place({"files": [FILE]}, {})

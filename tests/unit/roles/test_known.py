@@ -31,11 +31,16 @@ def installed(*names: str, version: str = "1", held: bool = False) -> dict[str, 
     return {name: {"version": version, "held": held} for name in names}
 
 
+def public(path: str, content: str) -> dict[str, dict[str, Any]]:
+    """A file as the run finds it where nobody has touched it."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return {path: {"kind": "file", "uid": 0, "gid": 0, "mode": "0644", "sha256": digest, "written": "1"}}
+
+
 def sources(role: str) -> dict[str, dict[str, Any]]:
     """The file of a role's repository as the run finds it where nobody has touched it."""
     (file,) = value(f"__{role}_apt_sources", {})
-    digest = hashlib.sha256(file["content"].encode()).hexdigest()
-    return {file["path"]: {"kind": "file", "uid": 0, "gid": 0, "mode": "0644", "sha256": digest, "written": "1"}}
+    return public(**file)
 
 
 def with_docker(**changes: Any) -> dict[str, Any]:
@@ -112,6 +117,71 @@ def test_a_toolkit_of_the_right_version_is_left_alone() -> None:
 )
 def test_any_other_is_not(host: dict[str, Any]) -> None:
     assert not value("__nvidia_container_toolkit_settled", host)
+
+
+def directory(path: str) -> dict[str, dict[str, Any]]:
+    return {path: {"kind": "directory", "uid": 0, "gid": 0, "mode": "0755"}}
+
+
+AT_WORK = {"enabled": True, "active": True}
+
+
+def set_up(**changes: Any) -> dict[str, Any]:
+    """A host with Docker and the toolkit, as a second run reads it."""
+    docker, toolkit = with_docker(), with_toolkit()
+    order = value("__nvidia_container_toolkit_order", {})
+    holds = {"docker_engine": True, "nvidia_container_toolkit": True}
+    return {
+        "packages": {**docker["packages"], **toolkit["packages"]},
+        "signing_keys": {**docker["signing_keys"], **toolkit["signing_keys"]},
+        "files": {
+            **docker["files"],
+            **toolkit["files"],
+            **directory(order["directories"][0]["path"]),
+            **public(**order["files"][0]),
+        },
+        "units": {"docker.service": AT_WORK, "nvidia-cdi-refresh.path": AT_WORK},
+        "nvidia": {**HOST["nvidia"], "cdi_devices": ["nvidia.com/gpu=all"]},
+        "docker": {**HOST["docker"], "daemon_json": {"holds": holds}},
+        **changes,
+    }
+
+
+def holding(**holds: bool) -> dict[str, Any]:
+    return {"docker": {**HOST["docker"], "daemon_json": {"holds": holds}}}
+
+
+def stopped(unit: str, word: str) -> dict[str, Any]:
+    return {"units": {**set_up()["units"], unit: {**AT_WORK, word: False}}}
+
+
+def without_file(path: str) -> dict[str, Any]:
+    return {"files": {name: file for name, file in set_up()["files"].items() if name != path}}
+
+
+@pytest.mark.parametrize("role", ["docker_engine", "nvidia_container_toolkit"])
+def test_a_role_that_finds_all_set_up_has_nothing_to_do(role: str) -> None:
+    assert value(f"__{role}_set_up", set_up(), docker_engine_source="docker")
+
+
+@pytest.mark.parametrize(
+    ("role", "changes"),
+    [
+        ("docker_engine", {"packages": {}}),
+        ("docker_engine", holding(nvidia_container_toolkit=True)),
+        ("docker_engine", stopped("docker.service", "enabled")),
+        ("docker_engine", stopped("docker.service", "active")),
+        ("nvidia_container_toolkit", {"packages": {}}),
+        ("nvidia_container_toolkit", holding(docker_engine=True)),
+        ("nvidia_container_toolkit", stopped("nvidia-cdi-refresh.path", "enabled")),
+        ("nvidia_container_toolkit", stopped("nvidia-cdi-refresh.path", "active")),
+        ("nvidia_container_toolkit", without_file("/etc/systemd/system/nvidia-cdi-refresh.service.d/endolab.conf")),
+        ("nvidia_container_toolkit", without_file("/etc/systemd/system/nvidia-cdi-refresh.service.d")),
+        ("nvidia_container_toolkit", {"nvidia": {**HOST["nvidia"], "cdi_devices": []}}),
+    ],
+)
+def test_a_role_that_finds_one_thing_otherwise_sets_it_up(role: str, changes: dict[str, Any]) -> None:
+    assert not value(f"__{role}_set_up", set_up(**changes), docker_engine_source="docker")
 
 
 def test_images_that_are_missing_are_pulled_in_the_order_of_their_need() -> None:
