@@ -14,7 +14,7 @@ DOCUMENTATION = r"""
 name: module_executions
 type: aggregate
 short_description: How many modules a run has executed on each host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Each execution of a module is a round trip to the host, and the round trips are what a run without changes costs.

@@ -8,7 +8,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: archive_problems
 short_description: Why a host has no archive of these days
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Judges what C(endolab-backup state) says on a host. A host without an archive yet has no problem.

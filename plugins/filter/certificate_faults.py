@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 DOCUMENTATION = r"""
 name: certificate_faults
 short_description: Why a certificate cannot serve a website, or vouch for one
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - A web server tells such faults when it starts, or its visitors do; this tells them before.

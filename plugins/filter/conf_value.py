@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: conf_value
 short_description: A value as MONAI Label reads it behind C(--conf KEY)
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - MONAI Label reads every C(--conf) value as text; this writes YAML's types in that text.

@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: docker_leftovers
 short_description: What an engine holds beyond the lab's containers
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Tells which images are the lab's and may go, and what is somebody else's.

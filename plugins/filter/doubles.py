@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 DOCUMENTATION = r"""
 name: doubles
 short_description: What stands in a list more than once
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Names what several have that each should have for itself.

@@ -12,7 +12,7 @@ from ansible_collections.endolab.active_learning.plugins.filter.status_block imp
 DOCUMENTATION = r"""
 name: fleet_rows
 short_description: What all hosts do, a line for each of their loops
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Picks what people compare between hosts of what the filter C(host_status) has put together, for C(text_table).

@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: gpu_rivals
 short_description: Which instances of a host want the same GPU
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Compares what the instances want two by two, whether they name a GPU by its index or by its UUID.

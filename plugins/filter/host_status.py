@@ -13,7 +13,7 @@ from ansible_collections.endolab.active_learning.plugins.filter.archive_problems
 DOCUMENTATION = r"""
 name: host_status
 short_description: What a host of the lab does, and what is wrong with it
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Puts together what modules have found on one host, for people (by the filter C(status_block)) and for programs.

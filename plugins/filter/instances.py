@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: instances
 short_description: Where each instance of MONAI Label on a host has its things
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays each entry of C(monailabel_instances) over what the host says for all, and names what follows from both.

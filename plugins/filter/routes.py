@@ -11,7 +11,7 @@ from ansible_collections.endolab.active_learning.plugins.filter.instances import
 DOCUMENTATION = r"""
 name: routes
 short_description: Where people find each MONAI Label of a lab, behind its edge and in CVAT
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - The only MONAI Label of a lab is found below C(/monailabel/) where it has no name, all others below

@@ -11,7 +11,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: status_block
 short_description: A host's status as a block of text
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays out on one screen what the filter C(host_status) has put together.

@@ -8,7 +8,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: text_table
 short_description: Dictionaries as a table of text
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays out dictionaries as rows for people.

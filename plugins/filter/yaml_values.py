@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 DOCUMENTATION = r"""
 name: yaml_values
 short_description: A YAML text with other values for some of its keys
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Puts new texts in the place of values at the first level; comments, order and every other value stay as they are.

@@ -18,7 +18,7 @@ from ansible.plugins.lookup import LookupBase
 DOCUMENTATION = r"""
 name: pure_python
 short_description: A Python package with all that it needs, as one zip file
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Packs an installed distribution of the controller, and those that it requires, into a zip file.

@@ -14,7 +14,7 @@ from ansible_collections.endolab.active_learning.plugins.plugin_utils.variables 
 DOCUMENTATION = r"""
 name: variable_faults
 short_description: What is wrong with the variables that an inventory sets
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Holds those that somebody has set, and that begin with a role's name, against the role's argument specs. Every role

@@ -16,7 +16,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: daemon_json
 short_description: Settings merged into Docker's daemon.json
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Merges settings into what is there and lets C(dockerd) validate the result before it is written.

@@ -14,7 +14,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: docker_traces
 short_description: What Docker leaves in the kernel when it stops, taken away
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Unmounts what Docker has mounted, and takes away its bridges, its rules and chains in iptables, and the policy

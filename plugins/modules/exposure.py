@@ -22,7 +22,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: exposure
 short_description: What a host lets others reach, do and read
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Looks at who listens, at what containers may do, at Docker's own settings, at rights of files, at the certificate at

@@ -17,7 +17,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.file_defau
 DOCUMENTATION = r"""
 module: files
 short_description: Several small files and their directories in one round trip
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Writes what differs, each file whole or not at all, with its final owner and mode from its first byte on.

@@ -27,7 +27,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: host_facts
 short_description: What the roles of this collection ask of a host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Reads the operating system, Docker, the NVIDIA driver, directories and listeners in one round trip.

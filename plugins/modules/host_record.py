@@ -19,7 +19,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: host_record
 short_description: What a host is like before Endolab changes it, written down once
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Writes a directory that root alone reads, with C(host.json), and C(daemon.json) where Docker has one.

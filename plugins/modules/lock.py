@@ -20,7 +20,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file 
 DOCUMENTATION = r"""
 module: lock
 short_description: One run at a time changes a host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Takes the host's lock for this run of C(ansible-playbook), or says who has it. A run may take its own again.

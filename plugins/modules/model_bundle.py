@@ -17,7 +17,7 @@ from ansible.module_utils.urls import fetch_file
 DOCUMENTATION = r"""
 module: model_bundle
 short_description: A MONAI bundle staged completely or not at all
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Unpacks a bundle beside its place, checks that nothing is missing, and only then renames it.

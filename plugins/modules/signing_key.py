@@ -13,7 +13,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp im
 DOCUMENTATION = r"""
 module: signing_key
 short_description: The one key that may sign a package repository
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Fetches a repository's key, and writes it only when its fingerprint is the expected one.

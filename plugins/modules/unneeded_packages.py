@@ -15,7 +15,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DOCUMENTATION = r"""
 module: unneeded_packages
 short_description: Which of Endolab's packages a host can do without
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Names those packages that may go because they were not there before, are Endolab's or came with Endolab's, and are

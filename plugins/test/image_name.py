@@ -9,7 +9,7 @@ from typing import Any
 DOCUMENTATION = r"""
 name: image_name
 short_description: Whether Docker can read a text as the name of an image
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - The name has an optional registry, a path in lower case, and an optional tag or digest, as the reference grammar of

@@ -10,7 +10,7 @@ from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_file
 DOCUMENTATION = r"""
 name: in_place
 short_description: Whether files are known to be on a host as they should be
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Whether M(endolab.active_learning.files) would leave them as they are, by what
