@@ -1,4 +1,4 @@
-"""Writes tables of what is said elsewhere: README.md's of variables, and that of docs/privileges.md.
+"""Writes what is said elsewhere: README.md's tables of variables, that of docs/privileges.md, and CHANGELOG.md.
 
 Usage: python docs/tables.py           writes them
        python docs/tables.py --check   exits 1 when a file says something else
@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from changelog import changelog
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,25 +81,30 @@ def privileges() -> str:
     return "\n".join(["| container | exception | reason |", "| --- | --- | --- |", *lines])
 
 
-TABLES = {"README.md": ("variables", variables), "docs/privileges.md": ("privileges", privileges)}
-
-
-def with_table(text: str, name: str, table: str) -> str:
+def with_table(name: str, table: Callable[[], str], text: str) -> str:
     """A file's text with its table between the two marks."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n\n{end}{after}"
+    return f"{before}{begin}\n{table()}\n\n{end}{after}"
+
+
+# Each file, and what its text is to be, given the present one.
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "README.md": partial(with_table, "variables", variables),
+    "docs/privileges.md": partial(with_table, "privileges", privileges),
+    "CHANGELOG.md": lambda _: changelog(ROOT),
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Writes the tables of README.md and docs/privileges.md.")
+    parser = argparse.ArgumentParser(description=f"Writes what {', '.join(WRITTEN)} say after others.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file says something else")
     check = parser.parse_args().check
     behind = False
-    for name, (mark, table) in TABLES.items():
+    for name, written in WRITTEN.items():
         old = (ROOT / name).read_text(encoding="utf-8")
-        new = with_table(old, mark, table())
+        new = written(old)
         if new != old and check:
             print(f"{name} is behind what it is written from: run `python docs/tables.py`", file=sys.stderr)
         elif new != old:
