@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections import Counter
-from typing import Any
-
-from ansible.plugins.action import ActionBase
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: module_executions
 type: aggregate
@@ -24,6 +16,14 @@ description:
 requirements:
   - Enable it with E(ANSIBLE_CALLBACKS_ENABLED=endolab.active_learning.module_executions).
 """
+
+import os
+import tempfile
+from collections import Counter
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: archive_problems
 short_description: Why a host has no archive of these days
@@ -30,6 +27,9 @@ _value:
   type: list
   elements: dict
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # Days after which an archive is missing, also where one is made each week.
 OLD = 8

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import fnmatch
-from collections.abc import Callable
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
 DOCUMENTATION = r"""
 name: certificate_faults
 short_description: Why a certificate cannot serve a website, or vouch for one
@@ -44,6 +37,12 @@ _value:
   elements: str
 """
 
+import datetime
+import fnmatch
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 PLAIN = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

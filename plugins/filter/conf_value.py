@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
-
 DOCUMENTATION = r"""
 name: conf_value
 short_description: A value as MONAI Label reads it behind C(--conf KEY)
@@ -30,6 +26,10 @@ _value:
   description: The text.
   type: str
 """
+
+import json
+from collections.abc import Callable
+from typing import Any
 
 
 def conf_value(value: Any) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: docker_leftovers
 short_description: What an engine holds beyond the lab's containers
@@ -46,6 +42,10 @@ _value:
     lab's, each in words.
   type: dict
 """
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 NOTHING: dict[str, list[str]] = {"images": [], "tags": [], "volumes": [], "networks": []}
 DOCKERS_NETWORKS = {"bridge", "host", "none"}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
-
 DOCUMENTATION = r"""
 name: doubles
 short_description: What stands in a list more than once
@@ -30,6 +27,9 @@ _value:
   type: list
   elements: raw
 """
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 
 
 def doubles(values: Iterable[Hashable]) -> list[Hashable]:

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
-
-from ansible_collections.endolab.active_learning.plugins.filter.archive_problems import archive_problems
-
 DOCUMENTATION = r"""
 name: host_status
 short_description: What a host of the lab does, and what is wrong with it
@@ -86,6 +78,14 @@ _value:
     C(silence), why there is no loop to see, or null.
   type: dict
 """
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.endolab.active_learning.plugins.filter.archive_problems import archive_problems
 
 # How Docker begins a container's status, and the word for it.
 STATES = {"Up": "running", "Exited": "stopped", "Dead": "stopped", "Created": "never started"}

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 DOCUMENTATION = r"""
 name: instances
 short_description: Where each instance of MONAI Label on a host has its things
@@ -40,6 +36,10 @@ _value:
     C(app_dir), C(bundle_dir) and C(script) on the host; C(project) and C(task_prefix) in CVAT.
   type: dict
 """
+
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 SETTINGS = "/etc/endolab/monailabel"
 

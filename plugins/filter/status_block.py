@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from textwrap import wrap
-from typing import Any
-
 DOCUMENTATION = r"""
 name: status_block
 short_description: A host's status as a block of text
@@ -33,6 +27,12 @@ _value:
   description: The text, in lines.
   type: str
 """
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from textwrap import wrap
+from typing import Any
 
 WIDTH = 100
 LABEL = 12  # columns of it for what a line is about

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: text_table
 short_description: Dictionaries as a table of text
@@ -35,6 +32,9 @@ _value:
   description: The table, in lines, its headings first.
   type: str
 """
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 def text_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-
-import yaml
-from ansible.errors import AnsibleFilterError
-
 DOCUMENTATION = r"""
 name: yaml_values
 short_description: A YAML text with other values for some of its keys
@@ -35,6 +29,12 @@ _value:
   description: The text.
   type: str
 """
+
+import math
+from collections.abc import Callable, Mapping
+
+import yaml
+from ansible.errors import AnsibleFilterError
 
 
 def yaml_values(text: str, values: Mapping[str, str]) -> str:

@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import zipfile
-from collections.abc import Iterator
-from importlib import metadata
-from pathlib import Path
-from typing import Any
-
-from ansible import constants
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: pure_python
 short_description: A Python package with all that it needs, as one zip file
@@ -48,6 +35,19 @@ _raw:
   type: list
   elements: path
 """
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
 
 COMPILED = (".so", ".pyd")
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier date

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
-
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.variables import misspelt, mistyped, unprintable
-
 DOCUMENTATION = r"""
 name: variable_faults
 short_description: What is wrong with the variables that an inventory sets
@@ -50,6 +41,15 @@ _raw:
   type: list
   elements: str
 """
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.variables import misspelt, mistyped, unprintable
 
 SHARED = "endolab"
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: absent_paths
 short_description: Several files and directories taken away in one round trip
@@ -48,6 +43,11 @@ gone:
   type: list
   elements: str
 """
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 
 def goes_empty(path: Path, gone: list[Path]) -> bool:

@@ -2,23 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import grp
-import pwd
-import socket
-import ssl
-import stat
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
-from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: exposure
 short_description: What a host lets others reach, do and read
@@ -115,6 +98,23 @@ door:
   returned: always
   type: dict
 """
+
+import fnmatch
+import grp
+import pwd
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 # What gives the host away, whoever's container may do it.
 GRAVE = {"privileged", "Docker's socket", "host PID"}

@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
-import stat
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
-
 DOCUMENTATION = r"""
 module: files
 short_description: Several small files and their directories in one round trip
@@ -129,6 +117,18 @@ written:
   type: dict
   sample: {/etc/endolab/cvat/secrets/postgres/password: "1764182400000000000"}
 """
+
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
 
 
 class Refusal(Exception):

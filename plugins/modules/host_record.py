@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import json
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: host_record
 short_description: What a host is like before Endolab changes it, written down once
@@ -62,6 +48,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
+
+import grp
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DPKG = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status}\\n"]
 RPM = ["rpm", "-qa", "--qf", "%{NAME} install installed\\n"]

@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import (
-    LOCK,
-    alone,
-    lives,
-    read_lock,
-    write_lock,
-)
-
 DOCUMENTATION = r"""
 module: lock
 short_description: One run at a time changes a host
@@ -89,6 +74,21 @@ lock:
   returned: always
   type: dict
 """
+
+import contextlib
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import (
+    LOCK,
+    alone,
+    lives,
+    read_lock,
+    write_lock,
+)
 
 LOOK = 0.5  # seconds between two looks at a lock that another run has
 

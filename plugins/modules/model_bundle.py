@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-import zipfile
-from datetime import datetime, timezone
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import fetch_file
-
 DOCUMENTATION = r"""
 module: model_bundle
 short_description: A MONAI bundle staged completely or not at all
@@ -61,6 +49,18 @@ moved_aside:
   returned: when there was one
   type: str
 """
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import fetch_file
 
 REQUIRED = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "models/model.pt"]
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: nft_table
 short_description: A table of nftables that never shuts out the one who loads it
@@ -73,6 +68,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 ROLLBACK = "endolab-firewall-rollback"
 

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: set_aside
 short_description: Sets settings and containers aside, and brings them back
@@ -69,6 +61,14 @@ notes:
   returned: always
   type: dict
 """
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 ASIDE = "-set-aside"
 

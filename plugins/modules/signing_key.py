@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import fetch_url
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
-
 DOCUMENTATION = r"""
 module: signing_key
 short_description: The one key that may sign a package repository
@@ -51,6 +43,14 @@ fingerprint:
   returned: success
   type: str
 """
+
+import os
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import fetch_url
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 
 TIMEOUT_SECONDS = 60
 

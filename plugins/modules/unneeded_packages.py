@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: unneeded_packages
 short_description: Which of Endolab's packages a host can do without
@@ -69,6 +59,16 @@ needed:
   type: list
   elements: str
 """
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DPKG_FORMAT = "${Package}\t${db:Status-Status}\t${Provides}\t${Pre-Depends}, ${Depends}\t${Recommends}\n"
 RPM_FORMAT = r"N %{NAME}\n[P %{PROVIDENAME}\n][R %{REQUIRENAME}\n][C %{RECOMMENDNAME}\n]"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
-
 DOCUMENTATION = r"""
 name: image_name
 short_description: Whether Docker can read a text as the name of an image
@@ -30,6 +26,10 @@ _value:
   description: Whether it is one.
   type: bool
 """
+
+import re
+from collections.abc import Callable
+from typing import Any
 
 WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 NAME = re.compile(

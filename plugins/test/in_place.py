@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
-
 DOCUMENTATION = r"""
 name: in_place
 short_description: Whether files are known to be on a host as they should be
@@ -36,6 +31,11 @@ _value:
   description: Whether all of them are.
   type: bool
 """
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
 
 
 def in_place(files: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> bool:
