@@ -243,7 +243,7 @@ def loop_problems(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
 def silent(place: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """Why there is no loop to see."""
     if answer["status"] != 404:
-        why = re.sub(r"^<urlopen error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
+        why = re.sub(r"^<\w+ error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
         what = f"MONAI Label does not answer at {answer['url']} ({why})"
         return problem(what, f"see `docker logs {place['container']}` on the host")
     if place["endolabs"]:

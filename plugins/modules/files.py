@@ -207,13 +207,12 @@ def make_directory(wanted: Entry) -> None:
     wanted.path.chmod(wanted.mode)
 
 
-def prepare(wanted: Entry) -> Path:
-    """The file, finished under another name beside its place; nobody but root reads it before it has its owner."""
-    assert wanted.content is not None
+def prepare(wanted: Entry, content: bytes) -> Path:
+    """The finished file, under another name beside its place; nobody but root reads it before it has its owner."""
     handle, name = tempfile.mkstemp(prefix=f".{wanted.path.name}.", dir=wanted.path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(wanted.content)
+            file.write(content)
             os.fchown(file.fileno(), wanted.uid, wanted.gid)
             os.fchmod(file.fileno(), wanted.mode)
             file.flush()
@@ -233,7 +232,7 @@ def write(entries: list[Entry]) -> None:
     try:
         for wanted in entries:
             if wanted.content is not None:
-                prepared.append((prepare(wanted), wanted.path))
+                prepared.append((prepare(wanted, wanted.content), wanted.path))
         while prepared:
             Path.replace(*prepared[0])
             prepared.pop(0)
@@ -274,7 +273,8 @@ def main() -> None:
 
     def option(kind: str, **more: Any) -> dict[str, Any]:
         options = {**place, "mode": {"type": "str", "default": MODES[kind]}, **more}
-        return {"type": "list", "elements": "dict", "default": [], "options": options}
+        # Of a secret it is the content alone that nobody sees.
+        return {"type": "list", "elements": "dict", "default": [], "options": options, "no_log": False}
 
     module = AnsibleModule(
         argument_spec={

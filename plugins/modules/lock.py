@@ -110,12 +110,13 @@ def take(
 
 def main() -> None:
     text = {"type": "str", "required": True}
+    token = {**text, "no_log": False}  # everybody may know it
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": LOCK},
             "wait": {"type": "int", "default": 0},
             "force": {"type": "bool", "default": False},
-            "run": {"type": "dict", "options": {"owner": text, "machine": text, "playbook": text, "token": text}},
+            "run": {"type": "dict", "options": {"owner": text, "machine": text, "playbook": text, "token": token}},
             "dead": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

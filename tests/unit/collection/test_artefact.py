@@ -36,7 +36,7 @@ PRIVATE = [
 PACKED = re.compile(
     r"(README|CHANGELOG|SECURITY)\.md|LICENSE|requirements\.txt|changelogs/changelog\.yaml|docs/\w+(-\w+)*\.md|meta/runtime\.yml"
     r"|playbooks/(\w+\.yml|(files/lab|group_vars/all|tasks|vars)/[\w/]+\.yml)|plugins/.+\.py"
-    r"|roles/.+|apps/.+\.py|templates/run_monailabelinits\.sh\.j2"
+    r"|roles/.+|apps/.+\.py|templates/run_monailabelinits\.sh\.j2|tests/sanity/ignore-[\d.]+\.txt"
 )
 
 
