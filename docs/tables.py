@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def sentence(description: str | list[str]) -> str:
-    """A description as Markdown in one line; C(x) becomes `x`."""
+    """A description as Markdown in one line; what Ansible marks, such as C(x) and O(x), becomes `x`."""
     text = description if isinstance(description, str) else " ".join(description)
-    return re.sub(r"C\(([^)]*)\)", r"`\1`", text).replace("|", "\\|").strip()
+    return re.sub(r"\b[CEIMOV]\(([^)]*)\)", r"`\1`", text).replace("|", "\\|").strip()
 
 
 def shown(default: Any) -> str:
@@ -32,14 +32,18 @@ def shown(default: Any) -> str:
     return sentence(text).replace("*", "\\*")
 
 
+def kind(value: dict[str, Any]) -> str:
+    """The type of an option, or of a value."""
+    return str(value["type"]) + (f" of {value['elements']}" if "elements" in value else "")
+
+
 def rows(options: dict[str, Any], prefix: str = "", told: frozenset[int] = frozenset()) -> Iterator[str]:
     """One Markdown row an option, its own options below it, unless they are those of one before."""
     for name, option in options.items():
-        kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = "; one of " + ", ".join(f"`{choice}`" for choice in option["choices"]) if "choices" in option else ""
         default = "**required**" if option.get("required") else shown(option.get("default", ""))
-        yield f"| `{prefix}{name}` | {kind}{choices} | {default} | {sentence(option['description'])} |"
-        own = option.get("options", {})
+        yield f"| `{prefix}{name}` | {kind(option)}{choices} | {default} | {sentence(option['description'])} |"
+        own = option.get("options") or option.get("suboptions", {})
         if id(own) not in told:
             yield from rows(own, f"{prefix}{name}.", told)
         # An alias in YAML is the same object.
@@ -52,9 +56,9 @@ def specs(role: str) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"])
 
 
-def table(options: dict[str, Any]) -> str:
-    """Options as Markdown."""
-    return "\n".join(["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *rows(options)])
+def table(options: dict[str, Any], what: str = "variable") -> str:
+    """Options as Markdown, below what they are called."""
+    return "\n".join([f"| {what} | type | default | meaning |", "| --- | --- | --- | --- |", *rows(options)])
 
 
 def role_tables() -> dict[str, str]:
