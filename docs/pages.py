@@ -12,6 +12,7 @@ import re
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from reference import plugin_pages
 from tables import ROOT, conf_keys, role_tables
 
 # Where files of the repository are found in the site; those of docs/ are found at its top.
@@ -42,6 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
     reference = {f"reference/{role}.md": f"# {role}\n\n{table}\n" for role, table in ROLES.items()}
     reference["reference/conf.md"] = f"# The app's keys\n\n{conf_keys()}\n"
+    reference |= plugin_pages()
     for place, text in reference.items():
         files.append(File.generated(config, place, content=text))
     return files

@@ -1,4 +1,4 @@
-"""Writes tables of what is said elsewhere: README.md's of variables, and that of docs/privileges.md.
+"""Writes what is said elsewhere: README.md's tables of variables, that of docs/privileges.md, and CHANGELOG.md.
 
 Usage: python docs/tables.py           writes them
        python docs/tables.py --check   exits 1 when a file says something else
@@ -9,19 +9,21 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from changelog import changelog
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def sentence(description: str | list[str]) -> str:
-    """A description as Markdown in one line; C(x) becomes `x`."""
+    """A description as Markdown in one line; what Ansible marks, such as C(x) and O(x), becomes `x`."""
     text = description if isinstance(description, str) else " ".join(description)
-    return re.sub(r"C\(([^)]*)\)", r"`\1`", text).replace("|", "\\|").strip()
+    return re.sub(r"\b[CEIMOV]\(([^)]*)\)", r"`\1`", text).replace("|", "\\|").strip()
 
 
 def shown(default: Any) -> str:
@@ -30,14 +32,18 @@ def shown(default: Any) -> str:
     return sentence(text).replace("*", "\\*")
 
 
+def kind(value: dict[str, Any]) -> str:
+    """The type of an option, or of a value."""
+    return str(value["type"]) + (f" of {value['elements']}" if "elements" in value else "")
+
+
 def rows(options: dict[str, Any], prefix: str = "", told: frozenset[int] = frozenset()) -> Iterator[str]:
     """One Markdown row an option, its own options below it, unless they are those of one before."""
     for name, option in options.items():
-        kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = "; one of " + ", ".join(f"`{choice}`" for choice in option["choices"]) if "choices" in option else ""
         default = "**required**" if option.get("required") else shown(option.get("default", ""))
-        yield f"| `{prefix}{name}` | {kind}{choices} | {default} | {sentence(option['description'])} |"
-        own = option.get("options", {})
+        yield f"| `{prefix}{name}` | {kind(option)}{choices} | {default} | {sentence(option['description'])} |"
+        own = option.get("options") or option.get("suboptions", {})
         if id(own) not in told:
             yield from rows(own, f"{prefix}{name}.", told)
         # An alias in YAML is the same object.
@@ -50,9 +56,9 @@ def specs(role: str) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"])
 
 
-def table(options: dict[str, Any]) -> str:
-    """Options as Markdown."""
-    return "\n".join(["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *rows(options)])
+def table(options: dict[str, Any], what: str = "variable") -> str:
+    """Options as Markdown, below what they are called."""
+    return "\n".join([f"| {what} | type | default | meaning |", "| --- | --- | --- | --- |", *rows(options)])
 
 
 def role_tables() -> dict[str, str]:
@@ -79,25 +85,30 @@ def privileges() -> str:
     return "\n".join(["| container | exception | reason |", "| --- | --- | --- |", *lines])
 
 
-TABLES = {"README.md": ("variables", variables), "docs/privileges.md": ("privileges", privileges)}
-
-
-def with_table(text: str, name: str, table: str) -> str:
+def with_table(name: str, table: Callable[[], str], text: str) -> str:
     """A file's text with its table between the two marks."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n\n{end}{after}"
+    return f"{before}{begin}\n{table()}\n\n{end}{after}"
+
+
+# Each file, and what its text is to be, given the present one.
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "README.md": partial(with_table, "variables", variables),
+    "docs/privileges.md": partial(with_table, "privileges", privileges),
+    "CHANGELOG.md": lambda _: changelog(ROOT),
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Writes the tables of README.md and docs/privileges.md.")
+    parser = argparse.ArgumentParser(description=f"Writes what {', '.join(WRITTEN)} say after others.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file says something else")
     check = parser.parse_args().check
     behind = False
-    for name, (mark, table) in TABLES.items():
+    for name, written in WRITTEN.items():
         old = (ROOT / name).read_text(encoding="utf-8")
-        new = with_table(old, mark, table())
+        new = written(old)
         if new != old and check:
             print(f"{name} is behind what it is written from: run `python docs/tables.py`", file=sys.stderr)
         elif new != old:

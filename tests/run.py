@@ -69,6 +69,7 @@ STAGES: list[list[dict[str, Part]]] = [
         {
             "lint": LINT,
             "unit": [[*PYTEST, "--numprocesses=auto", "tests/unit"]],
+            "sanity": [[sys.executable, "tests/sanity/run.py"]],
         },
     ],
     [

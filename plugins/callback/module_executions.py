@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections import Counter
-from typing import Any
-
-from ansible.plugins.action import ActionBase
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: module_executions
 type: aggregate
 short_description: How many modules a run has executed on each host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Each execution of a module is a round trip to the host, and the round trips are what a run without changes costs.
@@ -24,6 +16,14 @@ description:
 requirements:
   - Enable it with E(ANSIBLE_CALLBACKS_ENABLED=endolab.active_learning.module_executions).
 """
+
+import os
+import tempfile
+from collections import Counter
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]

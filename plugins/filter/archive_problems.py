@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: archive_problems
 short_description: Why a host has no archive of these days
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Judges what C(endolab-backup state) says on a host. A host without an archive yet has no problem.
@@ -30,6 +27,9 @@ _value:
   type: list
   elements: dict
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # Days after which an archive is missing, also where one is made each week.
 OLD = 8

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import fnmatch
-from collections.abc import Callable
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
 DOCUMENTATION = r"""
 name: certificate_faults
 short_description: Why a certificate cannot serve a website, or vouch for one
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - A web server tells such faults when it starts, or its visitors do; this tells them before.
@@ -44,8 +37,14 @@ _value:
   elements: str
 """
 
+import contextlib
+import datetime
+import fnmatch
+from collections.abc import Callable
 
-PLAIN = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+with contextlib.suppress(ImportError):  # ansible-core brings it; only ansible-test looks at plugins without it
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 
 def certificate_faults(certificate: str, key: str | None = None, name: str = "") -> list[str]:
@@ -60,8 +59,8 @@ def certificate_faults(certificate: str, key: str | None = None, name: str = "")
         public = load_pem_private_key(key.encode(), None).public_key()
     except (ValueError, TypeError):
         return ["its key is none in PEM, or has a password"]
-    first, faults = chain[0], []
-    if first.public_key().public_bytes(*PLAIN) != public.public_bytes(*PLAIN):
+    first, faults, plain = chain[0], [], (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if first.public_key().public_bytes(*plain) != public.public_bytes(*plain):
         faults.append("it does not belong to the key; the site's own certificate must come first, its chain behind it")
     faults += _faults_of_dates(first)
     names = _names(first)

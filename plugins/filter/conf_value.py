@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
-
 DOCUMENTATION = r"""
 name: conf_value
 short_description: A value as MONAI Label reads it behind C(--conf KEY)
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - MONAI Label reads every C(--conf) value as text; this writes YAML's types in that text.
@@ -30,6 +26,10 @@ _value:
   description: The text.
   type: str
 """
+
+import json
+from collections.abc import Callable
+from typing import Any
 
 
 def conf_value(value: Any) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: docker_leftovers
 short_description: What an engine holds beyond the lab's containers
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Tells which images are the lab's and may go, and what is somebody else's.
@@ -46,6 +42,10 @@ _value:
     lab's, each in words.
   type: dict
 """
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 NOTHING: dict[str, list[str]] = {"images": [], "tags": [], "volumes": [], "networks": []}
 DOCKERS_NETWORKS = {"bridge", "host", "none"}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
-
 DOCUMENTATION = r"""
 name: doubles
 short_description: What stands in a list more than once
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Names what several have that each should have for itself.
@@ -30,6 +27,9 @@ _value:
   type: list
   elements: raw
 """
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 
 
 def doubles(values: Iterable[Hashable]) -> list[Hashable]:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from textwrap import shorten
-from typing import Any
-
-from ansible_collections.endolab.active_learning.plugins.filter.status_block import distance, left
-
 DOCUMENTATION = r"""
 name: fleet_rows
 short_description: What all hosts do, a line for each of their loops
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Picks what people compare between hosts of what the filter C(host_status) has put together, for C(text_table).
@@ -37,6 +30,13 @@ _value:
   type: list
   elements: dict
 """
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from textwrap import shorten
+from typing import Any
+
+from ansible_collections.endolab.active_learning.plugins.filter.status_block import distance, left
 
 # Columns for a problem; all of it is told with the host.
 WIDTH = 60

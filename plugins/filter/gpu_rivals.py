@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations
-from typing import Any
-
 DOCUMENTATION = r"""
 name: gpu_rivals
 short_description: Which instances of a host want the same GPU
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Compares what the instances want two by two, whether they name a GPU by its index or by its UUID.
@@ -36,6 +32,10 @@ _value:
   type: list
   elements: str
 """
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 
 def gpu_rivals(places: Iterable[Mapping[str, Any]], there: Sequence[str]) -> list[str]:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
-
-from ansible_collections.endolab.active_learning.plugins.filter.archive_problems import archive_problems
-
 DOCUMENTATION = r"""
 name: host_status
 short_description: What a host of the lab does, and what is wrong with it
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Puts together what modules have found on one host, for people (by the filter C(status_block)) and for programs.
@@ -86,6 +78,14 @@ _value:
     C(silence), why there is no loop to see, or null.
   type: dict
 """
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.endolab.active_learning.plugins.filter.archive_problems import archive_problems
 
 # How Docker begins a container's status, and the word for it.
 STATES = {"Up": "running", "Exited": "stopped", "Dead": "stopped", "Created": "never started"}
@@ -243,7 +243,7 @@ def loop_problems(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
 def silent(place: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """Why there is no loop to see."""
     if answer["status"] != 404:
-        why = re.sub(r"^<urlopen error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
+        why = re.sub(r"^<\w+ error (?:\[Errno -?\d+\] )?(.*)>$", r"\1", answer["msg"].rpartition(": ")[2])
         what = f"MONAI Label does not answer at {answer['url']} ({why})"
         return problem(what, f"see `docker logs {place['container']}` on the host")
     if place["endolabs"]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 DOCUMENTATION = r"""
 name: instances
 short_description: Where each instance of MONAI Label on a host has its things
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays each entry of C(monailabel_instances) over what the host says for all, and names what follows from both.
@@ -40,6 +36,10 @@ _value:
     C(app_dir), C(bundle_dir) and C(script) on the host; C(project) and C(task_prefix) in CVAT.
   type: dict
 """
+
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 SETTINGS = "/etc/endolab/monailabel"
 

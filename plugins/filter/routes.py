@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-from ansible_collections.endolab.active_learning.plugins.filter.instances import whereabouts
-
 DOCUMENTATION = r"""
 name: routes
 short_description: Where people find each MONAI Label of a lab, behind its edge and in CVAT
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - The only MONAI Label of a lab is found below C(/monailabel/) where it has no name, all others below
@@ -44,6 +38,12 @@ _value:
   type: list
   elements: dict
 """
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.endolab.active_learning.plugins.filter.instances import whereabouts
 
 
 def routes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]], port: int) -> list[dict[str, Any]]:

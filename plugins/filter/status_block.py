@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from textwrap import wrap
-from typing import Any
-
 DOCUMENTATION = r"""
 name: status_block
 short_description: A host's status as a block of text
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays out on one screen what the filter C(host_status) has put together.
@@ -33,6 +27,12 @@ _value:
   description: The text, in lines.
   type: str
 """
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from textwrap import wrap
+from typing import Any
 
 WIDTH = 100
 LABEL = 12  # columns of it for what a line is about

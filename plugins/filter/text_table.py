@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
 DOCUMENTATION = r"""
 name: text_table
 short_description: Dictionaries as a table of text
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Lays out dictionaries as rows for people.
@@ -35,6 +32,9 @@ _value:
   description: The table, in lines, its headings first.
   type: str
 """
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 def text_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

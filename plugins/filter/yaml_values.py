@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-
-import yaml
-from ansible.errors import AnsibleFilterError
-
 DOCUMENTATION = r"""
 name: yaml_values
 short_description: A YAML text with other values for some of its keys
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Puts new texts in the place of values at the first level; comments, order and every other value stay as they are.
@@ -35,6 +29,12 @@ _value:
   description: The text.
   type: str
 """
+
+import math
+from collections.abc import Callable, Mapping
+
+import yaml
+from ansible.errors import AnsibleFilterError
 
 
 def yaml_values(text: str, values: Mapping[str, str]) -> str:

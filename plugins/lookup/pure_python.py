@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import zipfile
-from collections.abc import Iterator
-from importlib import metadata
-from pathlib import Path
-from typing import Any
-
-from ansible import constants
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: pure_python
 short_description: A Python package with all that it needs, as one zip file
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Packs an installed distribution of the controller, and those that it requires, into a zip file.
@@ -48,6 +35,19 @@ _raw:
   type: list
   elements: path
 """
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
 
 COMPILED = (".so", ".pyd")
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier date

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
-
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.variables import misspelt, mistyped, unprintable
-
 DOCUMENTATION = r"""
 name: variable_faults
 short_description: What is wrong with the variables that an inventory sets
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Holds those that somebody has set, and that begin with a role's name, against the role's argument specs. Every role
@@ -50,6 +41,15 @@ _raw:
   type: list
   elements: str
 """
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.variables import misspelt, mistyped, unprintable
 
 SHARED = "endolab"
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: absent_paths
 short_description: Several files and directories taken away in one round trip
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Takes away paths with all that is below them, and directories only where nothing is in them.
@@ -48,6 +43,11 @@ gone:
   type: list
   elements: str
 """
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 
 def goes_empty(path: Path, gone: list[Path]) -> bool:

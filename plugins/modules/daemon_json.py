@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: daemon_json
 short_description: Settings merged into Docker's daemon.json
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Merges settings into what is there and lets C(dockerd) validate the result before it is written.
@@ -70,6 +59,17 @@ settings:
   returned: success
   type: dict
 """
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 
 def unmerge(now: dict[str, Any], new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

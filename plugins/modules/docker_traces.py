@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: docker_traces
 short_description: What Docker leaves in the kernel when it stops, taken away
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Unmounts what Docker has mounted, and takes away its bridges, its rules and chains in iptables, and the policy
@@ -50,6 +41,15 @@ traces:
   type: list
   elements: str
 """
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DOCKERS = re.compile(r"docker0|br-[0-9a-f]{12}")
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
-import grp
-import pwd
-import socket
-import ssl
-import stat
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
-from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: exposure
 short_description: What a host lets others reach, do and read
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Looks at who listens, at what containers may do, at Docker's own settings, at rights of files, at the certificate at
@@ -115,6 +98,23 @@ door:
   returned: always
   type: dict
 """
+
+import fnmatch
+import grp
+import pwd
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import exceptions
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 # What gives the host away, whoever's container may do it.
 GRAVE = {"privileged", "Docker's socket", "host PID"}

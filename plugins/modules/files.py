@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
-import stat
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
-
 DOCUMENTATION = r"""
 module: files
 short_description: Several small files and their directories in one round trip
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Writes what differs, each file whole or not at all, with its final owner and mode from its first byte on.
@@ -130,6 +118,18 @@ written:
   sample: {/etc/endolab/cvat/secrets/postgres/password: "1764182400000000000"}
 """
 
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.file_defaults import MODES, OWNER
+
 
 class Refusal(Exception):
     """What cannot be written, and how to mend it."""
@@ -207,13 +207,12 @@ def make_directory(wanted: Entry) -> None:
     wanted.path.chmod(wanted.mode)
 
 
-def prepare(wanted: Entry) -> Path:
-    """The file, finished under another name beside its place; nobody but root reads it before it has its owner."""
-    assert wanted.content is not None
+def prepare(wanted: Entry, content: bytes) -> Path:
+    """The finished file, under another name beside its place; nobody but root reads it before it has its owner."""
     handle, name = tempfile.mkstemp(prefix=f".{wanted.path.name}.", dir=wanted.path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(wanted.content)
+            file.write(content)
             os.fchown(file.fileno(), wanted.uid, wanted.gid)
             os.fchmod(file.fileno(), wanted.mode)
             file.flush()
@@ -233,7 +232,7 @@ def write(entries: list[Entry]) -> None:
     try:
         for wanted in entries:
             if wanted.content is not None:
-                prepared.append((prepare(wanted), wanted.path))
+                prepared.append((prepare(wanted, wanted.content), wanted.path))
         while prepared:
             Path.replace(*prepared[0])
             prepared.pop(0)
@@ -274,7 +273,8 @@ def main() -> None:
 
     def option(kind: str, **more: Any) -> dict[str, Any]:
         options = {**place, "mode": {"type": "str", "default": MODES[kind]}, **more}
-        return {"type": "list", "elements": "dict", "default": [], "options": options}
+        # Of a secret it is the content alone that nobody sees.
+        return {"type": "list", "elements": "dict", "default": [], "options": options, "no_log": False}
 
     module = AnsibleModule(
         argument_spec={

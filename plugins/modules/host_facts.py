@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
-import os
-import platform
-import re
-import shutil
-import stat
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
-from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
-from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: host_facts
 short_description: What the roles of this collection ask of a host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Reads the operating system, Docker, the NVIDIA driver, directories and listeners in one round trip.
@@ -204,6 +182,28 @@ ansible_facts:
       type: list
       elements: str
 """
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_settings import merge_with_defaults
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
+from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import grp
-import json
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
-from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: host_record
 short_description: What a host is like before Endolab changes it, written down once
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Writes a directory that root alone reads, with C(host.json), and C(daemon.json) where Docker has one.
@@ -62,6 +48,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
+
+import grp
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
+from ansible_collections.endolab.active_learning.plugins.module_utils.iptables import saved, tables
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DPKG = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status}\\n"]
 RPM = ["rpm", "-qa", "--qf", "%{NAME} install installed\\n"]

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import (
-    LOCK,
-    alone,
-    lives,
-    read_lock,
-    write_lock,
-)
-
 DOCUMENTATION = r"""
 module: lock
 short_description: One run at a time changes a host
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Takes the host's lock for this run of C(ansible-playbook), or says who has it. A run may take its own again.
@@ -90,6 +75,21 @@ lock:
   type: dict
 """
 
+import contextlib
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import (
+    LOCK,
+    alone,
+    lives,
+    read_lock,
+    write_lock,
+)
+
 LOOK = 0.5  # seconds between two looks at a lock that another run has
 
 
@@ -110,12 +110,13 @@ def take(
 
 def main() -> None:
     text = {"type": "str", "required": True}
+    token = {**text, "no_log": False}  # everybody may know it
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": LOCK},
             "wait": {"type": "int", "default": 0},
             "force": {"type": "bool", "default": False},
-            "run": {"type": "dict", "options": {"owner": text, "machine": text, "playbook": text, "token": text}},
+            "run": {"type": "dict", "options": {"owner": text, "machine": text, "playbook": text, "token": token}},
             "dead": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

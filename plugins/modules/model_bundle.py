@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-import zipfile
-from datetime import datetime, timezone
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import fetch_file
-
 DOCUMENTATION = r"""
 module: model_bundle
 short_description: A MONAI bundle staged completely or not at all
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Unpacks a bundle beside its place, checks that nothing is missing, and only then renames it.
@@ -61,6 +49,18 @@ moved_aside:
   returned: when there was one
   type: str
 """
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import fetch_file
 
 REQUIRED = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "models/model.pt"]
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: nft_table
 short_description: A table of nftables that never shuts out the one who loads it
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Loads a table of family C(inet) in one transaction and leaves all others alone.
@@ -73,6 +68,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 ROLLBACK = "endolab-firewall-rollback"
 

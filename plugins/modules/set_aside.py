@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: set_aside
 short_description: Sets settings and containers aside, and brings them back
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Set aside, files lie in one archive, and containers are stopped under another name, C(NAME-set-aside).
@@ -69,6 +61,14 @@ notes:
   returned: always
   type: dict
 """
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 ASIDE = "-set-aside"
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import fetch_url
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
-
 DOCUMENTATION = r"""
 module: signing_key
 short_description: The one key that may sign a package repository
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Fetches a repository's key, and writes it only when its fingerprint is the expected one.
@@ -51,6 +43,14 @@ fingerprint:
   returned: success
   type: str
 """
+
+import os
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import fetch_url
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 
 TIMEOUT_SECONDS = 60
 

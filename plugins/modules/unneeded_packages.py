@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
 DOCUMENTATION = r"""
 module: unneeded_packages
 short_description: Which of Endolab's packages a host can do without
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Names those packages that may go because they were not there before, are Endolab's or came with Endolab's, and are
@@ -69,6 +59,16 @@ needed:
   type: list
   elements: str
 """
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
 DPKG_FORMAT = "${Package}\t${db:Status-Status}\t${Provides}\t${Pre-Depends}, ${Depends}\t${Recommends}\n"
 RPM_FORMAT = r"N %{NAME}\n[P %{PROVIDENAME}\n][R %{REQUIRENAME}\n][C %{RECOMMENDNAME}\n]"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
-
 DOCUMENTATION = r"""
 name: image_name
 short_description: Whether Docker can read a text as the name of an image
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - The name has an optional registry, a path in lower case, and an optional tag or digest, as the reference grammar of
@@ -30,6 +26,10 @@ _value:
   description: Whether it is one.
   type: bool
 """
+
+import re
+from collections.abc import Callable
+from typing import Any
 
 WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 NAME = re.compile(

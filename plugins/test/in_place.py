@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
-
 DOCUMENTATION = r"""
 name: in_place
 short_description: Whether directories and files are known to be on a host as they should be
-version_added: 1.0.0
+version_added: 0.1.0
 author: Endolab (@endolab)
 description:
   - Whether M(endolab.active_learning.files) would leave them as they are, by what
@@ -35,6 +30,11 @@ _value:
   description: Whether all of them are.
   type: bool
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.known_files import entries, right
 
 
 def in_place(arguments: Mapping[str, Any], known: Mapping[str, Any]) -> bool:

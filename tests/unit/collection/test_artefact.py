@@ -34,9 +34,9 @@ PRIVATE = [
     "plugins/modules/__pycache__/lock.cpython-311.pyc",
 ]
 PACKED = re.compile(
-    r"(README|CHANGELOG|SECURITY)\.md|LICENSE|requirements\.txt|docs/\w+(-\w+)*\.md|meta/runtime\.yml"
+    r"(README|CHANGELOG|SECURITY)\.md|LICENSE|requirements\.txt|changelogs/changelog\.yaml|docs/\w+(-\w+)*\.md|meta/[\w-]+\.(yml|txt)"
     r"|playbooks/(\w+\.yml|(files/lab|group_vars/all|tasks|vars)/[\w/]+\.yml)|plugins/.+\.py"
-    r"|roles/.+|apps/.+\.py|templates/run_monailabelinits\.sh\.j2"
+    r"|roles/.+|apps/.+\.py|templates/run_monailabelinits\.sh\.j2|tests/sanity/ignore-[\d.]+\.txt"
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.run import HOOKS, LINT, ROOT
 
-LINTERS = {"ansible-lint", "mypy", "ruff", "yamllint"}
+LINTERS = {"ansible-lint", "antsibull-changelog", "antsibull-docs", "mypy", "ruff", "yamllint"}
 
 
 def test_every_target_has_a_line_of_help() -> None:
@@ -36,10 +36,17 @@ def test_a_hook_needs_no_network_and_judges_the_whole_tree(hook: dict[str, Any])
     ("path", "asked"),
     [
         ("tests/run.py", {"ruff-check", "ruff-format", "mypy"}),
-        ("plugins/modules/files.py", {"ruff-check", "ruff-format", "mypy", "ansible-lint", "syntax-check"}),
+        (
+            "plugins/modules/files.py",
+            {"ruff-check", "ruff-format", "mypy", "ansible-lint", "syntax-check", "tables", "antsibull-docs", "mkdocs"},
+        ),
         ("roles/edge/tasks/main.yml", {"yamllint", "ansible-lint", "syntax-check"}),
-        ("roles/edge/meta/argument_specs.yml", {"yamllint", "ansible-lint", "syntax-check", "tables", "mkdocs"}),
+        (
+            "roles/edge/meta/argument_specs.yml",
+            {"yamllint", "ansible-lint", "syntax-check", "tables", "antsibull-docs", "mkdocs"},
+        ),
         ("roles/edge/templates/Caddyfile.j2", {"ansible-lint", "syntax-check"}),
+        ("changelogs/fragments/site.yml", {"yamllint", "ansible-lint", "changelog", "tables"}),
         ("README.md", {"tables", "mkdocs"}),
         ("pyproject.toml", {"ruff-check", "ruff-format", "mypy"}),
         ("LICENSE", set()),
