@@ -1,4 +1,4 @@
-"""lock.yml writes which bytes each image is; a lock that does not fit is refused."""
+"""lock.yml writes which bytes each image is; a lock that does not fit, or cannot be had, is refused."""
 
 from __future__ import annotations
 
@@ -167,6 +167,41 @@ def test_an_image_that_the_registry_lacks_is_named_and_nothing_written(lab: Lab)
 def test_a_lab_that_wants_no_lock_gets_none(lab: Lab) -> None:
     assert lab.run(endolab_images_lock="") != 0
     assert "so that this lab has no lock" in lab.said
+
+
+PULL = """
+- hosts: gpu1
+  gather_facts: false
+  vars:
+    __pull_missing: [r/caddy@sha256:1, "r/redis:7"]
+    ansible_facts: {endolab_host: {docker: {manageable: "{{ manageable }}"}}}
+  tasks:
+    - ansible.builtin.include_tasks: %s/playbooks/tasks/pull.yml
+"""
+
+
+@pytest.fixture
+def pulls(lab: Lab) -> Path:
+    """A playbook that pulls an image that is locked, and one that is not."""
+    (lab.directory / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
+    (lab.directory / "pulls.yml").write_text(PULL % ROOT, encoding="utf-8")
+    return lab.directory / "pulls.yml"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
+def test_a_digest_that_the_registry_lacks_ends_the_run_before_anything_is_pulled(
+    lab: Lab, pulls: Path, arguments: tuple[str, ...]
+) -> None:
+    assert lab.run(pulls, *arguments, manageable=True) != 0
+    assert "These images cannot be had: r/caddy@sha256:1. Let that registry have what" in lab.said
+    assert "run lock.yml with -e update=true." in lab.said
+    assert "named on the host" not in lab.said
+    assert lab.asked() == ['None ["r/caddy@sha256:1"]']
+
+
+def test_check_mode_asks_no_engine_that_is_not_there(lab: Lab, pulls: Path) -> None:
+    assert lab.run(pulls, "--check", manageable=False) == 0, lab.said
+    assert lab.asked() == []
 
 
 @pytest.mark.parametrize(
