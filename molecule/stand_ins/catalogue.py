@@ -51,7 +51,7 @@ def published_names() -> dict[str, str]:
     """The image names that the playbooks install, without a registry, by their key in images.yml."""
     directory = CHECKOUT / "playbooks" / "group_vars" / "all"
     versions = yaml.safe_load((directory / "versions.yml").read_text())
-    templates = yaml.safe_load((directory / "images.yml").read_text())["endolab_images"]
+    templates = yaml.safe_load((directory / "images.yml").read_text())["__image_tags"]
     return {key: jinja2.Template(template).render(versions) for key, template in templates.items()}
 
 

@@ -47,13 +47,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.endolab.active_learning.plugins.module_utils.image_names import repository
+
 NOTHING: dict[str, list[str]] = {"images": [], "tags": [], "volumes": [], "networks": []}
 DOCKERS_NETWORKS = {"bridge", "host", "none"}
-
-
-def repository(name: str) -> str:
-    """An image's name without tag and digest."""
-    return re.sub(r"(:[^/:]*)?(@sha256:.*)?$", "", name)
 
 
 def names(image: Mapping[str, Any], kind: str) -> list[str]:

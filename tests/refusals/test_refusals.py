@@ -90,6 +90,10 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "registry": [
         ({"endolab_registry": "registry:5000"}, "with a slash at its end, for example registry.example.org:5000/.")
     ],
+    "no lock of images": [({"endolab_images_lock": "/nowhere.lock"}, "there is no file /nowhere.lock. Have lock.yml")],
+    "another file than the lock": [
+        ({"endolab_images_lock": "galaxy.yml"}, "it has version, which is no image of the stack; it lacks caddy")
+    ],
     "others at work": [
         ({"endolab_lock_wait": -1}, "Write for how many seconds to wait for somebody else who changes a host"),
         ({"endolab_lock_break": "perhaps"}, "Write true to take the hosts from a run that is known to be dead"),

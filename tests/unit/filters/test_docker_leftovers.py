@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.endolab.active_learning.plugins.filter.docker_leftovers import docker_leftovers, repository
+from ansible_collections.endolab.active_learning.plugins.filter.docker_leftovers import docker_leftovers
+from ansible_collections.endolab.active_learning.plugins.module_utils.image_names import repository
 
 LAB = {
     "images": ["registry.lab:5000/cvat/server:v2", "postgres:15-alpine"],
@@ -37,6 +38,18 @@ def test_the_labs_images_go_in_whatever_version() -> None:
         "sha256:replaced",
     ]
     assert found["foreign"] == []
+
+
+def test_a_locked_image_goes_and_one_that_was_there_by_its_tag_stays() -> None:
+    lab = {**LAB, "images": ["registry.lab:5000/cvat/server@sha256:2", "postgres@sha256:1"]}
+    before = {"images": ["sha256:1"], "tags": ["postgres:15-alpine"], "volumes": [], "networks": []}
+    engine = held(
+        image("1", "postgres:15-alpine", digests=("postgres@sha256:1",)),
+        image("2", digests=("registry.lab:5000/cvat/server@sha256:2",)),
+        image("3", "registry.lab:5000/cvat/server:v2", digests=("registry.lab:5000/cvat/server@sha256:3",)),
+    )
+    found = docker_leftovers(engine, lab, before)
+    assert found == {"images": ["sha256:2", "registry.lab:5000/cvat/server:v2"], "data": [], "foreign": []}
 
 
 def test_what_was_there_before_is_nobodys_reason_and_stays() -> None:
