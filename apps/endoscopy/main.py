@@ -36,6 +36,7 @@ sys.path += [str(path) for path in sorted((APP / "libraries").glob("*.zip"))]
 from endolab_loop import conf as confs  # noqa: E402
 from endolab_loop import health  # noqa: E402
 from endolab_loop.datastore import LoopDatastore  # noqa: E402
+from endolab_loop.pictures import Pictures  # noqa: E402
 from endolab_loop.scoring import from_probabilities  # noqa: E402
 from endolab_loop.training import TrainingConf, guard  # noqa: E402
 
@@ -96,9 +97,9 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         return trainers
 
     def init_scoring_methods(self) -> dict[str, Any]:
-        methods = super().init_scoring_methods()
+        methods, pictures = super().init_scoring_methods(), Pictures(Path(self.studies) / health.STATUS.parent)
         return {
-            name: from_probabilities(each) if isinstance(each, EpistemicScoring) else each
+            name: from_probabilities(each, pictures) if isinstance(each, EpistemicScoring) else each
             for name, each in methods.items()
         }
 

@@ -27,6 +27,7 @@ from . import health, room
 from .annotators import Annotators
 from .conf import Conf
 from .cvat import Cvat, CvatError, Task
+from .pictures import Pictures
 from .shapes import DRAWABLE, Shape, rasterise
 from .state import Batch, Memory, now, write_json
 
@@ -106,6 +107,7 @@ class Loop:
         self.directory = studies / health.STATUS.parent
         (self.directory / "iterations").mkdir(parents=True, exist_ok=True)
         self.memory = Memory.load(self.directory / "memory.json")
+        self.pictures = Pictures(self.directory)
         self.status: dict[str, Any] = {
             "phase": "starting",
             "since": now(),
@@ -283,6 +285,7 @@ class Loop:
             iteration = max([self.memory.iteration, *(task.iteration for task in tasks)]) + 1
             record = {"at": now(), "chosen": chosen, "scores": candidates}
             write_json(self.directory / "iterations" / f"{iteration}.json", record)
+            self.pictures.keep(candidates)
             self._remember(batch=Batch(iteration, chosen), iteration=iteration)
         batch = self.memory.batch
         assert batch is not None, "it has just been chosen"
@@ -297,6 +300,7 @@ class Loop:
             self._note(f"every frame chosen for iteration {batch.iteration} is gone from the studies")
             self._remember(batch=None)
             return 0
+        self.pictures.show(files)
         unfinished = [task for task in tasks if task.stage == "uploading"]
         whole = [task.id for task in unfinished if (task.iteration, task.size) == (batch.iteration, len(files))]
         for task in unfinished:
