@@ -77,6 +77,7 @@ STAGES: list[list[dict[str, Part]]] = [
         {
             "contract": [[*PYTEST, "tests/stand_ins"]],
             "app": [[*PYTEST, "tests/app"]],
+            "monitoring": [[*PYTEST, "tests/monitoring"]],
             "secure": scenario("secure"),
             "cpu": scenario("cpu"),
         },

@@ -120,8 +120,10 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         from endolab_loop.annotators import annotators
         from endolab_loop.api import add_routes
         from endolab_loop.cvat import Cvat
+        from endolab_loop.gpus import Fresh
         from endolab_loop.lab import MonaiLab
         from endolab_loop.loop import Loop
+        from endolab_loop.page import add_page
         from fastapi.responses import JSONResponse
         from monailabel.app import app as server
 
@@ -137,5 +139,7 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies), annotators, APP)
         loops.alive = loop.alive
 
+        gpus = Fresh()
         add_routes(server, JSONResponse, loop, lab(), cvat)
+        add_page(server, loop, lab(), gpus)
         threading.Thread(target=loop.run, name="loop", daemon=True).start()
