@@ -123,6 +123,7 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         from endolab_loop.gpus import Fresh
         from endolab_loop.lab import MonaiLab
         from endolab_loop.loop import Loop
+        from endolab_loop.metrics import add_metrics
         from endolab_loop.page import add_page
         from fastapi.responses import JSONResponse
         from monailabel.app import app as server
@@ -142,4 +143,5 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         gpus = Fresh()
         add_routes(server, JSONResponse, loop, lab(), cvat)
         add_page(server, loop, lab(), gpus)
+        add_metrics(server, loop, gpus)
         threading.Thread(target=loop.run, name="loop", daemon=True).start()

@@ -13,6 +13,7 @@ import fastapi
 import numpy as np
 import uvicorn
 from endolab_loop.gpus import MIB, Gpu
+from endolab_loop.metrics import add_metrics
 from endolab_loop.page import add_page
 from endolab_loop.state import now, write_json
 from frames import generate
@@ -76,6 +77,7 @@ def served(world: World) -> Iterator[str]:
     server = fastapi.FastAPI()
     server.add_api_route("/favicon.ico", lambda: None)  # MONAI Label's server has one
     add_page(server, world.loop, world.lab, lambda: GPUS)
+    add_metrics(server, world.loop, lambda: GPUS)
     running = uvicorn.Server(uvicorn.Config(server, log_level="warning"))
     listening = socket.create_server(("127.0.0.1", 0))  # who comes before the server is ready waits
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})

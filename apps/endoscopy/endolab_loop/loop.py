@@ -37,6 +37,9 @@ TRAINING_TRIES = 3
 # A model's own shapes save work from here on: most of what it draws is right.
 LEARNT = 0.6
 
+# Who has to mend an error.
+WHOSE = ("CVAT", "MONAI Label", "Endolab")
+
 logger = logging.getLogger(__name__)
 
 
@@ -90,6 +93,7 @@ class Loop:
     """The loop of one project, over the frames in `studies`.
 
     annotators: says who gets its jobs at present.
+    errors: how many steps have failed, by whose errors they were.
     weights: the directory of the models, which may be on another disk than the studies.
     """
 
@@ -123,6 +127,7 @@ class Loop:
             "warning": None,
             "error": None,
         }
+        self.errors = dict.fromkeys(WHOSE, 0)
         self._shown = 0.0
         self._hidden = False
         self._unknown: list[str] = []
@@ -406,6 +411,7 @@ class Loop:
 
     def _failed(self, what: str, remedy: str, whose: str) -> bool:
         """Shows an error, and logs it when it is another than before; says whether it is."""
+        self.errors[whose] += 1
         before = self.status["error"]
         if before and before["what"] == what:
             self._show(error={**before, "times": before["times"] + 1})
