@@ -54,6 +54,7 @@ STAND_INS: Part = [
     DOWN,
     [sys.executable, "molecule/stand_ins/build.py"],
     [sys.executable, "molecule/stand_ins/inputs.py"],
+    [sys.executable, "molecule/stand_ins/promtool.py"],
 ]
 
 CLEAN_UP: Part = [
