@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from endolab_loop import scoring, training
+from endolab_loop.pictures import Pictures
 from frames import generate
 from numpy.typing import NDArray
 from PIL import Image
@@ -118,7 +119,8 @@ def choices(passes: int, seed: int) -> dict[str, Choose]:
         return [left[number] for number in rng.permutation(len(left))[:count]]
 
     def by_endolab(pupil: Pupil, left: list[Frame], count: int) -> list[Frame]:
-        return least_sure(Scores(scoring.from_probabilities(scoring_of(pupil.bundle)), passes), left, count)
+        method = scoring.from_probabilities(scoring_of(pupil.bundle), Pictures(pupil.bundle))
+        return least_sure(Scores(method, passes), left, count)
 
     def by_upstream(pupil: Pupil, left: list[Frame], count: int) -> list[Frame]:
         return least_sure(Scores(scoring_of(pupil.bundle), passes), left, count)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from endolab_loop import scoring
+from endolab_loop.pictures import Pictures
 from frames import generate
 from monai.networks.nets import FlexibleUNet
 from PIL import Image
@@ -102,7 +103,7 @@ def timed(archive: Path, case: Case, passes: int) -> Iterator[dict[str, Any]]:
         change(bundle, case)
         ways: dict[str, Callable[[str], object]] = {
             "upstream": Scores(scoring_of(bundle), passes),
-            "endolab": Scores(scoring.from_probabilities(scoring_of(bundle)), passes),
+            "endolab": Scores(scoring.from_probabilities(scoring_of(bundle), Pictures(bundle)), passes),
             "floor": floor(bundle, passes),
         }
         warm, *frames = draw(Path(folder), case.frames + 1, SIZE, 0.0)
@@ -123,8 +124,8 @@ def compared(archive: Path, count: int, brass: float, passes: int) -> dict[str, 
         ways = {
             "upstream": Scores(scoring_of(bundle), passes),
             "upstream again": Scores(scoring_of(bundle), passes),
-            "endolab": Scores(scoring.from_probabilities(scoring_of(bundle)), passes),
-            "endolab again": Scores(scoring.from_probabilities(scoring_of(bundle)), passes),
+            "endolab": Scores(scoring.from_probabilities(scoring_of(bundle), Pictures(bundle)), passes),
+            "endolab again": Scores(scoring.from_probabilities(scoring_of(bundle), Pictures(bundle)), passes),
         }
         frames = draw(Path(folder), count, (320, 240), brass)
         return {way: [score(frame) for frame in frames] for way, score in ways.items()}

@@ -1,4 +1,4 @@
-"""Writes what is said elsewhere: README.md's tables of variables, that of docs/privileges.md, and CHANGELOG.md.
+"""Writes what is said elsewhere: tables of variables, of what containers may do and of metrics; CHANGELOG.md.
 
 Usage: python docs/tables.py           writes them
        python docs/tables.py --check   exits 1 when a file says something else
@@ -18,6 +18,9 @@ import yaml
 from changelog import changelog
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "apps" / "endoscopy"))
+
+from endolab_loop.metrics import METRICS  # noqa: E402
 
 
 def sentence(description: str | list[str]) -> str:
@@ -85,6 +88,13 @@ def privileges() -> str:
     return "\n".join(["| container | exception | reason |", "| --- | --- | --- |", *lines])
 
 
+def metrics() -> str:
+    """The metrics of a loop, as Markdown."""
+    labels = {metric.name: ", ".join(f"`{label}`" for label in metric.labels) for metric in METRICS}
+    lines = [f"| `{each.name}` | {each.kind} | {labels[each.name]} | {each.meaning} |" for each in METRICS]
+    return "\n".join(["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *lines])
+
+
 def with_table(name: str, table: Callable[[], str], text: str) -> str:
     """A file's text with its table between the two marks."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
@@ -97,6 +107,7 @@ def with_table(name: str, table: Callable[[], str], text: str) -> str:
 WRITTEN: dict[str, Callable[[str], str]] = {
     "README.md": partial(with_table, "variables", variables),
     "docs/privileges.md": partial(with_table, "privileges", privileges),
+    "docs/monitoring.md": partial(with_table, "metrics", metrics),
     "CHANGELOG.md": lambda _: changelog(ROOT),
 }
 

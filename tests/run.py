@@ -54,6 +54,7 @@ STAND_INS: Part = [
     DOWN,
     [sys.executable, "molecule/stand_ins/build.py"],
     [sys.executable, "molecule/stand_ins/inputs.py"],
+    [sys.executable, "molecule/stand_ins/promtool.py"],
 ]
 
 CLEAN_UP: Part = [
@@ -77,6 +78,7 @@ STAGES: list[list[dict[str, Part]]] = [
         {
             "contract": [[*PYTEST, "tests/stand_ins"]],
             "app": [[*PYTEST, "tests/app"]],
+            "monitoring": [[*PYTEST, "tests/monitoring"]],
             "secure": scenario("secure"),
             "cpu": scenario("cpu"),
         },

@@ -36,6 +36,7 @@ sys.path += [str(path) for path in sorted((APP / "libraries").glob("*.zip"))]
 from endolab_loop import conf as confs  # noqa: E402
 from endolab_loop import health  # noqa: E402
 from endolab_loop.datastore import LoopDatastore  # noqa: E402
+from endolab_loop.pictures import Pictures  # noqa: E402
 from endolab_loop.scoring import from_probabilities  # noqa: E402
 from endolab_loop.training import TrainingConf, guard  # noqa: E402
 
@@ -96,9 +97,9 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         return trainers
 
     def init_scoring_methods(self) -> dict[str, Any]:
-        methods = super().init_scoring_methods()
+        methods, pictures = super().init_scoring_methods(), Pictures(Path(self.studies) / health.STATUS.parent)
         return {
-            name: from_probabilities(each) if isinstance(each, EpistemicScoring) else each
+            name: from_probabilities(each, pictures) if isinstance(each, EpistemicScoring) else each
             for name, each in methods.items()
         }
 
@@ -119,8 +120,11 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         from endolab_loop.annotators import annotators
         from endolab_loop.api import add_routes
         from endolab_loop.cvat import Cvat
+        from endolab_loop.gpus import Fresh
         from endolab_loop.lab import MonaiLab
         from endolab_loop.loop import Loop
+        from endolab_loop.metrics import add_metrics
+        from endolab_loop.page import add_page
         from fastapi.responses import JSONResponse
         from monailabel.app import app as server
 
@@ -136,5 +140,8 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         loop = Loop(loops, cvat(lambda: loop.alive()), own, Path(self.studies), annotators, APP)
         loops.alive = loop.alive
 
+        gpus = Fresh()
         add_routes(server, JSONResponse, loop, lab(), cvat)
+        add_page(server, loop, lab(), gpus)
+        add_metrics(server, loop, gpus)
         threading.Thread(target=loop.run, name="loop", daemon=True).start()

@@ -86,6 +86,7 @@ def up(console: Console) -> None:
     console.print(f"[dim]Memory of all of it: {memory_used() / 2**30:.1f} GiB")
     console.print(f"CVAT          {DOOR} (certificates/localhost.crt vouches for it), or {CVAT}")
     console.print(f"MONAI Label   {DOOR}/monailabel/info/ with CVAT's login, or {MONAI_LABEL}")
+    console.print(f"The loop      {DOOR}/monailabel/loop/page, or {MONAI_LABEL}/loop/page")
     console.print(f"log in with   {CREDENTIALS.relative_to(CHECKOUT)}")
     console.print("go round      make demo-loop")
     console.print("take it away  make demo-down")

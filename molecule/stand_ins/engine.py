@@ -23,6 +23,7 @@ from docker.errors import DockerException
 TOOLS = {
     "dockerd": "docker.io",
     "docker": "docker-cli",
+    "chromium": "chromium",
     "mmdebstrap": "mmdebstrap",
     "restic": "restic",
     "ssh": "openssh-client",

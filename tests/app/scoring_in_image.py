@@ -18,6 +18,7 @@ from PIL import Image
 from tests.app.training_in_image import QUICK, Lab, main  # finds the app and the stand-ins, too
 
 from endolab_loop import scoring, training  # isort: skip
+from endolab_loop.pictures import Pictures  # isort: skip
 from frames import generate  # isort: skip
 from monai.networks.nets import FlexibleUNet  # isort: skip
 from monai.transforms import LoadImaged  # isort: skip
@@ -37,7 +38,9 @@ class Scores:
         self.known: dict[str, dict[str, Any]] = {name: {} for name in self.images}
         options = {"dropout": 0.2, "train_mode": True, "skip_writer": True, **changes}
         self.task = ToolTracking(str(lab.bundle), {}, **options)
-        self.method = scoring.from_probabilities(EpistemicScoring(self.task, simulation_size=3, use_variance=True))
+        self.pictures = Pictures(folder)
+        method = EpistemicScoring(self.task, simulation_size=3, use_variance=True)
+        self.method = scoring.from_probabilities(method, self.pictures)
 
     def run(self, workers: int) -> None:
         datastore = SimpleNamespace(
@@ -109,6 +112,22 @@ def unfamiliar(folder: Path) -> dict[str, Any]:
     return found
 
 
+def heat_maps(folder: Path) -> dict[str, Any]:
+    """The shape of a frame and of its heat map, and how well that agrees with the disagreement asked for again."""
+    scores = Scores(folder, 1)
+    ((name, image),) = scores.images.items()
+    torch.manual_seed(0)
+    again = scoring.ask(scoring.apart(scores.task), image, 3).squeeze().T
+    torch.manual_seed(0)
+    scores.run(workers=1)
+    with Image.open(scores.pictures.heat_map(name)) as picture:
+        heat, size = torch.tensor(list(picture.tobytes())).reshape(picture.height, picture.width), picture.size
+    found = torch.nn.functional.adaptive_avg_pool2d(again[None, None], (4, 4)).flatten().sqrt()
+    shown = torch.nn.functional.adaptive_avg_pool2d(heat[None, None].float(), (4, 4)).flatten()
+    together = float(torch.corrcoef(torch.stack([found.as_subclass(torch.Tensor), shown]))[0, 1])
+    return {"size": size, "seen": list(again.shape[::-1]), "together": together}
+
+
 def bad_frames(folder: Path) -> dict[str, Any]:
     """One frame of three is torn."""
     scores = Scores(folder, 3)
@@ -126,4 +145,4 @@ def never_unsure(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main([counted, whole_passes, remembered, unfamiliar, bad_frames, never_unsure])
+    main([counted, whole_passes, remembered, unfamiliar, heat_maps, bad_frames, never_unsure])

@@ -43,6 +43,13 @@ def test_frames_unlike_those_of_the_training_score_higher(scenario: Scenario) ->
     assert mean(higher) > 0.75
 
 
+def test_what_a_score_comes_of_is_kept_as_a_picture_the_right_way_round(scenario: Scenario) -> None:
+    found = scenario("heat_maps")
+    assert found["size"] == found["seen"]
+    assert found["size"][0] > found["size"][1]
+    assert found["together"] > 0.8
+
+
 def test_one_bad_frame_does_not_end_a_scoring(scenario: Scenario) -> None:
     known = scenario("bad_frames")["known"]
     assert [bool(known[name]["unreadable"]) for name in sorted(known)] == [False, True, False]

@@ -115,6 +115,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"edge_certificate": "acme"}, "An authority vouches for whole names only: write one such as cvat.example.org"),
         ({"edge_acme_directory": "ftp://acme"}, "Write a URL that begins with https://, and a mail address or nothing"),
         ({"edge_request_size": "lots"}, "Write a number with MB or GB behind it; 1GB is usual."),
+        ({"edge_metrics_token": "short"}, "`openssl rand -hex 32` makes one."),
         ({"edge_cvat_server": "cvat"}, "Write host:port, for example 127.0.0.1:8081."),
         ({"edge_monailabel_organization": "an organization"}, "Write the short name of an organization in CVAT"),
     ],

@@ -27,6 +27,7 @@ from . import health, room
 from .annotators import Annotators
 from .conf import Conf
 from .cvat import Cvat, CvatError, Task
+from .pictures import Pictures
 from .shapes import DRAWABLE, Shape, rasterise
 from .state import Batch, Memory, now, write_json
 
@@ -35,6 +36,9 @@ TRAINING_TRIES = 3
 
 # A model's own shapes save work from here on: most of what it draws is right.
 LEARNT = 0.6
+
+# Who has to mend an error.
+WHOSE = ("CVAT", "MONAI Label", "Endolab")
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +93,7 @@ class Loop:
     """The loop of one project, over the frames in `studies`.
 
     annotators: says who gets its jobs at present.
+    errors: how many steps have failed, by whose errors they were.
     weights: the directory of the models, which may be on another disk than the studies.
     """
 
@@ -106,6 +111,7 @@ class Loop:
         self.directory = studies / health.STATUS.parent
         (self.directory / "iterations").mkdir(parents=True, exist_ok=True)
         self.memory = Memory.load(self.directory / "memory.json")
+        self.pictures = Pictures(self.directory)
         self.status: dict[str, Any] = {
             "phase": "starting",
             "since": now(),
@@ -121,6 +127,7 @@ class Loop:
             "warning": None,
             "error": None,
         }
+        self.errors = dict.fromkeys(WHOSE, 0)
         self._shown = 0.0
         self._hidden = False
         self._unknown: list[str] = []
@@ -283,6 +290,7 @@ class Loop:
             iteration = max([self.memory.iteration, *(task.iteration for task in tasks)]) + 1
             record = {"at": now(), "chosen": chosen, "scores": candidates}
             write_json(self.directory / "iterations" / f"{iteration}.json", record)
+            self.pictures.keep(candidates)
             self._remember(batch=Batch(iteration, chosen), iteration=iteration)
         batch = self.memory.batch
         assert batch is not None, "it has just been chosen"
@@ -297,6 +305,7 @@ class Loop:
             self._note(f"every frame chosen for iteration {batch.iteration} is gone from the studies")
             self._remember(batch=None)
             return 0
+        self.pictures.show(files)
         unfinished = [task for task in tasks if task.stage == "uploading"]
         whole = [task.id for task in unfinished if (task.iteration, task.size) == (batch.iteration, len(files))]
         for task in unfinished:
@@ -402,6 +411,7 @@ class Loop:
 
     def _failed(self, what: str, remedy: str, whose: str) -> bool:
         """Shows an error, and logs it when it is another than before; says whether it is."""
+        self.errors[whose] += 1
         before = self.status["error"]
         if before and before["what"] == what:
             self._show(error={**before, "times": before["times"] + 1})

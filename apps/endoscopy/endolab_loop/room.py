@@ -39,9 +39,14 @@ class Room:
         )
 
 
+def left(directories: Iterable[Path]) -> list[Room]:
+    """The room on the disk of each directory."""
+    return [Room(each, shutil.disk_usage(each).free) for each in directories]
+
+
 def least(directories: Iterable[Path]) -> Room:
     """The directory whose disk has the least room."""
-    return min((Room(each, shutil.disk_usage(each).free) for each in directories), key=lambda room: room.free)
+    return min(left(directories), key=lambda room: room.free)
 
 
 def is_full(error: BaseException) -> bool:

@@ -17,12 +17,15 @@ import threading
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from monai.networks.nets import FlexibleUNet
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from monailabel.utils.others.generic import name_to_device
 from torch import Tensor, nn
+
+from .pictures import Pictures
 
 UNREADABLE = "unreadable"
 
@@ -115,8 +118,11 @@ def ask(task: BasicInferTask, image: str, passes: int) -> Tensor:
     return asked.run_inferer(data, device=device)[task.output_label_key]
 
 
-def from_probabilities(method: EpistemicScoring) -> EpistemicScoring:
-    """Lets a scoring ask its model so, and go on after a frame that it cannot read, of which it says so."""
+def from_probabilities(method: EpistemicScoring, pictures: Pictures) -> EpistemicScoring:
+    """Lets a scoring ask its model so, and go on after a frame that it cannot read, of which it says so.
+
+    What it says of each pixel becomes a heat map among `pictures`.
+    """
     own = threading.local()  # making transforms anew for each frame would cost as much as a pass of the network
 
     def run_scoring(frame: str, simulation_size: int, weights: int, datastore: Any) -> None:
@@ -125,8 +131,10 @@ def from_probabilities(method: EpistemicScoring) -> EpistemicScoring:
             own.task.set_loglevel("error")
         known: dict[str, Any] = {UNREADABLE: "", method.key_output_ts: weights}
         try:
-            score = ask(own.task, datastore.get_image_uri(frame), simulation_size).mean()
-            known[method.key_output_entropy] = float(score)
+            found = ask(own.task, datastore.get_image_uri(frame), simulation_size)
+            known[method.key_output_entropy] = score = float(found.mean())
+            # MONAI's readers turn the axes of a picture.
+            pictures.heat(frame, score, np.asarray(found.cpu(), np.float32).squeeze().T)
         except Exception as error:
             logger.exception("frame %s could not be scored", frame)
             known[UNREADABLE] = f"{type(error).__name__}: {error}"[:300]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from testinfra.host import Host
@@ -39,6 +41,14 @@ TRICKS = [
     "/monailabel/datastore/",
     "/monailabel/datastore/image?image=frame_0001",
     "/monailabel/loop",
+    "/monailabel/loop/page",
+    "/monailabel/loop/frames/frame_0001/picture",
+    "/monailabel/metrics",
+    "/monailabel/metrics/",
+    "/monailabel//metrics",
+    "/monailabel/%6Detrics",
+    "/monailabel/METRICS",
+    "/monailabel/loop/../metrics",
     "/monailabel/openapi.json",
     "/monailabel/docs",
     "/monailabel/static/x",
@@ -46,6 +56,7 @@ TRICKS = [
     "/monailabel/api/users/self",
     "/info/",
     "/loop",
+    "/metrics",
     f"https://{LAB}/monailabel/info/",
     "http://127.0.0.1:8000/info/",
 ]
@@ -133,6 +144,33 @@ def test_people_may_look_and_ask(attacker: Attacker, ann: Session, method: str, 
         f"/monailabel/{target}", method=method, headers={**ann.headers, "Content-Type": "application/json"}, body="{}"
     )
     assert answer.status == status, answer
+
+
+def test_people_see_the_loops_page_with_its_pictures(attacker: Attacker, ann: Session) -> None:
+    page = attacker.one("/monailabel/loop/page", headers=ann.headers)
+    assert page.status == 200
+    assert page.header("content-security-policy").startswith("default-src 'none'; ")
+    assert re.search(r'href="/tasks/\d+"', page.body), "at the address where people find CVAT"
+    pictures = re.findall(r'src="(frames/[^"]+)"', page.body)
+    assert pictures
+    for picture in pictures[:4]:
+        answer = attacker.one(f"/monailabel/loop/{picture}", headers=ann.headers)
+        assert (answer.status, answer.header("content-type").partition("/")[0]) == (200, "image")
+
+
+def test_the_loops_numbers_are_for_those_who_have_their_token(
+    attacker: Attacker, ann: Session, variables: dict[str, Any]
+) -> None:
+    token = variables["edge_metrics_token"]
+    logins = [{}, ann.headers, {"Authorization": f"Token {ann.token}"}]
+    guesses = [{"Authorization": f"Bearer {guess}"} for guess in ("", token[:-1], f"{token}x", token.swapcase())]
+    for headers in [*logins, *guesses]:
+        answer = attacker.one("/monailabel/metrics", headers=headers)
+        assert (answer.status, "endolab_" in answer.body) == (401, False), headers
+    shown = {"Authorization": f"Bearer {token}"}
+    answer = attacker.one("/monailabel/metrics", headers=shown)
+    assert (answer.status, "endolab_loop_healthy{} 1.0" in answer.body) == (200, True)
+    assert attacker.one("/monailabel/loop", headers=shown).status == 401, "it opens nothing else"
 
 
 RESERVED = [

@@ -41,6 +41,7 @@ def markers(variables: dict[str, Any], vault: Vault) -> dict[str, list[str]]:
     values: dict[str, set[str]] = {
         "users": {user["password"] for user in variables["cvat_users"]},
         "backup": {variables["backup_password"]},
+        "metrics": {variables["edge_metrics_token"]},
     }
     for credentials in vault.history:
         for name, value in credentials.items():

@@ -12,6 +12,7 @@ import pytest
 from endolab_loop.annotators import Annotators
 from endolab_loop.cvat import CvatError
 from endolab_loop.shapes import Shape
+from PIL import Image
 
 from tests.unit.app.worlds import TOOL, CvatTask, Killed, World, full, killed, refused
 
@@ -378,3 +379,15 @@ def test_a_killed_loop_is_what_these_tests_think(world: World) -> None:
         world.loop.turn()
     assert not issubclass(Killed, Exception)
     assert issubclass(CvatError, Exception)
+
+
+def test_what_a_batch_shows_has_pictures_and_what_is_over_has_none(tmp_path: Path) -> None:
+    world = World(tmp_path, frames=6)
+    world.lab.directory = tmp_path
+    for name in world.lab.known:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+        world.loop.pictures.heat(name, 0.1, np.zeros((8, 8), np.float32))
+    once_round(world)
+    batch = {Path(file).stem for file in only(world.cvat.open()).frames}
+    assert {path.stem for path in world.loop.pictures.thumbnails.iterdir()} == batch
+    assert {path.stem for path in world.loop.pictures.heat_maps.iterdir()} == batch

@@ -200,6 +200,7 @@ class FakeLab:
         self.records: dict[int, list[dict[str, Any]]] = {}
         self.failing = 0
         self.scores_frames = True
+        self.directory = Path()
 
     @staticmethod
     def score_of(name: str, weights: int) -> float:
@@ -210,7 +211,7 @@ class FakeLab:
         self.faults("frames")
         return {
             name: Frame(
-                Path(f"{name}.png"),
+                self.directory / f"{name}.png",
                 name in self.labels,
                 self.score_of(name, self.weights) if self.scored.get(name) == self.weights else None,
             )

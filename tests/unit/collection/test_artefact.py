@@ -36,7 +36,8 @@ PRIVATE = [
 PACKED = re.compile(
     r"(README|CHANGELOG|SECURITY)\.md|LICENSE|requirements\.txt|changelogs/changelog\.yaml|docs/\w+(-\w+)*\.md|meta/[\w-]+\.(yml|txt)"
     r"|playbooks/(\w+\.yml|(files/lab|group_vars/all|tasks|vars)/[\w/]+\.yml)|plugins/.+\.py"
-    r"|roles/.+|apps/.+\.py|templates/run_monailabelinits\.sh\.j2|tests/sanity/ignore-[\d.]+\.txt"
+    r"|roles/.+|apps/.+\.(py|html)|templates/run_monailabelinits\.sh\.j2|tests/sanity/ignore-[\d.]+\.txt"
+    r"|monitoring/\w+\.(yml|json)"
 )
 
 
@@ -188,8 +189,8 @@ def test_a_lab_without_credentials_is_refused(installed: Installed, empty: Path)
 def test_the_app_and_its_script_are_found(installed: Installed) -> None:
     place = {"app": "apps/endoscopy", "app_dir": "/app", "studies": "datasets/images", "port": 8000, "conf": {}}
     app = installed.directory / "apps/endoscopy"
-    paths = {f"/app/{file.relative_to(app)}" for file in app.rglob("*.py")}
-    assert "/app/endolab_loop/loop.py" in paths
+    paths = {f"/app/{file.relative_to(app)}" for file in app.rglob("*.*")}
+    assert {"/app/endolab_loop/loop.py", "/app/endolab_loop/page.html"} <= paths
     files = installed.evaluated("monailabel", "__monailabel_app_files", __monailabel_place=place)
     assert {file["path"]: file["content"] for file in files} == {
         path: (app / path.removeprefix("/app/")).read_text(encoding="utf-8") for path in paths

@@ -261,6 +261,7 @@ def test_an_instance_takes_no_port_from_another_that_stays() -> None:
         {"edge_name": "10.1.2.3", "edge_https_port": "443"},
         {"edge_name": "cvat.example.org", "edge_certificate": "acme", "edge_acme_email": "it@example.org"},
         {"edge_monailabel_organization": "endoscopy", "edge_monailabel": False},
+        {"edge_metrics_token": "0123456789abcdef0123456789ABCDEF=="},
         {"cvat_analytics": True},
         {"cvat_analytics": "true"},
         {"cvat_clickhouse_password": ""},
@@ -378,6 +379,11 @@ def test_unknown_systems_are_refused(system: str, version: str, refused: bool) -
 def test_a_password_that_is_no_text_is_refused(name: str, password: Any) -> None:
     found = refusals(HOST, **{name: password, "cvat_analytics": True})
     assert {"every password is a text", "no password is empty"} & set(found)
+
+
+@pytest.mark.parametrize("token", ["short", "with a space in it and long enough", "x" * 40 + "\n", 'x" ' * 20])
+def test_a_token_that_is_none_is_refused(token: str) -> None:
+    assert refusals(HOST, edge_metrics_token=token) == ["the numbers' token is one"]
 
 
 def test_a_port_of_somebody_elses_container_is_refused() -> None:
