@@ -1,4 +1,4 @@
-"""Writes what is said elsewhere: tables of variables, of what containers may do and of metrics; CHANGELOG.md.
+"""Writes what is said elsewhere: tables of variables, platforms, privileges and metrics, and CHANGELOG.md.
 
 Usage: python docs/tables.py           writes them
        python docs/tables.py --check   exits 1 when a file says something else
@@ -95,6 +95,18 @@ def metrics() -> str:
     return "\n".join(["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *lines])
 
 
+def platforms() -> str:
+    """Which operating systems are tested, expected to do, and refused, as Markdown."""
+    known = yaml.safe_load((ROOT / "tests/fixtures/platforms.yml").read_text(encoding="utf-8"))
+    columns = {
+        "docker": "Docker's own packages",
+        "distribution": "the distribution's, without a GPU",
+        "distribution_gpu": "the distribution's, with a GPU",
+    }
+    lines = [f"| {system['name']} | {' | '.join(system[column] for column in columns)} |" for system in known]
+    return "\n".join([f"| | {' | '.join(columns.values())} |", "| --- " * (len(columns) + 1) + "|", *lines])
+
+
 def with_table(name: str, table: Callable[[], str], text: str) -> str:
     """A file's text with its table between the two marks."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
@@ -103,12 +115,12 @@ def with_table(name: str, table: Callable[[], str], text: str) -> str:
     return f"{before}{begin}\n{table()}\n\n{end}{after}"
 
 
-# Each file, and what its text is to be, given the present one.
-WRITTEN: dict[str, Callable[[str], str]] = {
-    "README.md": partial(with_table, "variables", variables),
-    "docs/privileges.md": partial(with_table, "privileges", privileges),
-    "docs/monitoring.md": partial(with_table, "metrics", metrics),
-    "CHANGELOG.md": lambda _: changelog(ROOT),
+# Each file, and what makes its text of the present one.
+WRITTEN: dict[str, list[Callable[[str], str]]] = {
+    "README.md": [partial(with_table, "platforms", platforms), partial(with_table, "variables", variables)],
+    "docs/privileges.md": [partial(with_table, "privileges", privileges)],
+    "docs/monitoring.md": [partial(with_table, "metrics", metrics)],
+    "CHANGELOG.md": [lambda _: changelog(ROOT)],
 }
 
 
@@ -118,8 +130,9 @@ def main() -> int:
     check = parser.parse_args().check
     behind = False
     for name, written in WRITTEN.items():
-        old = (ROOT / name).read_text(encoding="utf-8")
-        new = written(old)
+        old = new = (ROOT / name).read_text(encoding="utf-8")
+        for part in written:
+            new = part(new)
         if new != old and check:
             print(f"{name} is behind what it is written from: run `python docs/tables.py`", file=sys.stderr)
         elif new != old:

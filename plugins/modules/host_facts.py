@@ -240,6 +240,11 @@ def operating_system(os_release: str) -> dict[str, str | None]:
     }
 
 
+def architecture(machine: str) -> str:
+    """What dpkg calls what uname calls `machine`, as far as roles know both."""
+    return ARCHITECTURES.get(machine, machine)
+
+
 def daemon_json(text: str | None, wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Whether daemon.json is there and an object, and if not, why not; where it puts the data, and what it holds.
 
@@ -479,7 +484,7 @@ def main() -> None:
     packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE, *asked])
     facts = {
         "os": operating_system(read("/etc/os-release")),
-        "architecture": ARCHITECTURES.get(machine, machine),
+        "architecture": architecture(machine),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "addresses": addresses(),
         "systemd": Path("/run/systemd/system").is_dir(),
