@@ -117,6 +117,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
             },
             "fleet": scenario("fleet"),
             "faults": scenario("faults"),
+            "airgap": scenario("airgap"),
             "clean-up": CLEAN_UP,
         }
     ],

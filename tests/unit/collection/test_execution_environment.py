@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONTROLLER = ("action", "callback", "filter", "lookup", "plugin_utils", "test")
 PINNED = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
 # Where a package and what is imported from it have other names.
-IMPORTED = {"pyyaml": "yaml"}
+IMPORTED = {"pyyaml": "yaml", "cyclonedx-python-lib": "cyclonedx", "packageurl-python": "packageurl"}
 
 
 def named() -> list[str]:
@@ -55,7 +55,7 @@ def test_the_image_has_what_is_named_in_the_versions_that_are_tested(context: Pa
 def test_every_import_of_the_controllers_plugins_is_named() -> None:
     brought = [Requirement(each).name.lower() for each in metadata.requires("ansible-core") or []]
     known = {IMPORTED.get(name, name) for name in [*named(), *brought]} | sys.stdlib_module_names
-    files = [path for directory in CONTROLLER for path in (ROOT / "plugins" / directory).glob("*.py")]
+    files = [path for directory in CONTROLLER for path in (ROOT / "plugins" / directory).rglob("*.py")]
     imported = {
         name.split(".")[0]
         for path in files

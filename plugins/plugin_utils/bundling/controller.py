@@ -1,0 +1,56 @@
+"""What a controller without a network is set up from: wheels of what is pinned, and Endolab itself as a collection."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError, digest
+from packaging.utils import parse_wheel_filename
+
+PINNED = "requirements.txt"
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise BundleError(f"{' '.join(command)} fails:\n{done.stderr or done.stdout}")
+
+
+def fill_wheels(requirements: Path, wheels: Path) -> None:
+    """Puts the wheels of what `requirements` pins, for this Python, into their directory, with their sums in a file.
+
+    Raises BundleError where pip fails.
+    """
+    with TemporaryDirectory() as scratch:
+        # What an earlier run has brought is taken from there.
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+        options = ("--no-deps", f"--find-links={wheels}", f"--wheel-dir={scratch}", f"--requirement={requirements}")
+        wheels.mkdir(exist_ok=True)
+        _run(*pip, "wheel", *options)
+        with (Path(scratch) / PINNED).open("w", encoding="utf-8") as pinned:
+            for wheel in sorted(Path(scratch).glob("*.whl")):
+                name, version, *_ = parse_wheel_filename(wheel.name)
+                pinned.write(f"{name}=={version} --hash=sha256:{digest(wheel)}\n")
+        shutil.rmtree(wheels)
+        wheels.mkdir()
+        for file in Path(scratch).iterdir():
+            shutil.copyfile(file, wheels / file.name)
+
+
+def fill_collection(checkout: Path, directory: Path) -> None:
+    """Puts Endolab's collection, built from the checkout, into its directory.
+
+    Raises BundleError where this is no checkout.
+    """
+    if not (checkout / "galaxy.yml").is_file():
+        raise BundleError(
+            f"{checkout} is no checkout of Endolab, of which a collection could be made. Run bundle.yml in one."
+        )
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
+    _run(galaxy, "collection", "build", "--force", f"--output-path={directory}", str(checkout))

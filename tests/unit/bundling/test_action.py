@@ -1,0 +1,48 @@
+"""The task that makes a bundle: what a playbook says of repositories, and sentences where it cannot be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from ansible.errors import AnsibleActionFail
+from ansible_collections.endolab.active_learning.plugins.action import bundle
+from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
+
+KEYRING = Path("/usr/share/keyrings/debian.gpg")
+GIVEN: dict[str, Any] = {
+    "path": "/srv/bundle",
+    "images": {},
+    "packages": [],
+    "repositories": [],
+    "keyring": str(KEYRING),
+    "lock": "images.lock",
+    "model": {"source": "model.zip", "checksum": "sha1:0", "name": "tools"},
+    "system": {},
+}
+
+
+def test_a_distribution_has_suites_and_the_keys_of_the_keyring() -> None:
+    found = bundle.source({"name": "debian", "url": "http://deb/debian/", "suites": "trixie"}, KEYRING)
+    assert (found.url, found.suites, found.keyring, found.key) == ("http://deb/debian", "trixie", KEYRING, "")
+    assert "URIs: http://deb/debian/\nSuites: trixie\n" in found.source
+
+
+def test_a_publisher_has_a_source_and_a_key_of_its_own() -> None:
+    own = {"name": "docker", "url": "http://docker", "source": "Types: deb\n", "key": "http://docker/gpg"}
+    found = bundle.source({**own, "fingerprint": "A" * 40}, KEYRING)
+    assert (found.source, found.key, found.fingerprint, found.suites) == (own["source"], own["key"], "A" * 40, "")
+
+
+@pytest.mark.parametrize("fault", [BundleError("the disk is full"), requests.ConnectionError("nobody answers")])
+def test_what_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def make(*_: Any) -> str:
+        raise fault
+
+    monkeypatch.setattr(bundle, "make", make)
+    monkeypatch.setattr(bundle.ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(bundle.ActionModule, "validate_argument_spec", lambda *_, **__: (None, GIVEN))
+    with pytest.raises(AnsibleActionFail, match=str(fault)):
+        bundle.ActionModule.__new__(bundle.ActionModule).run(task_vars={})

@@ -1,0 +1,128 @@
+"""With a bundle all comes from there, and no role knows of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.unit.roles.test_checks import ROLES, trusted, variables_of
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOKS = ROOT / "playbooks"
+ALL = PLAYBOOKS / "group_vars" / "all"
+DIGEST, OTHER = (f"sha256:{digit * 64}" for digit in "01")
+HOST = {"id": "debian", "codename": "trixie", "architecture": "amd64"}
+FOUND = {"system": HOST, "suites": {"distribution": "trixie trixie-updates"}, "images": {"redis:7": DIGEST}}
+
+
+REGISTRY = "127.0.0.1:8500/"
+
+
+def images(tags: dict[str, str], digests: dict[str, str]) -> dict[str, Any]:
+    """What is known of images that a host runs, some of them locked."""
+    names = {key: f"{REGISTRY}{tag}" for key, tag in tags.items()}
+    run = {key: f"{name.rpartition(':')[0]}@{digests[key]}" if key in digests else name for key, name in names.items()}
+    lock = {"names": names, "images": run, "digests": {names[key]: digest for key, digest in digests.items()}}
+    return {"__images_lock": lock, "__run_images": run, "__gpu_wanted": False, "endolab_registry": REGISTRY}
+
+
+UNLOCKED = images({"redis": "redis:7"}, {})
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def templated(name: str, **known: Any) -> Any:
+    """A variable of the playbooks, on a host that has the bundle of FOUND."""
+    settings = {each: value for file in ("bundle.yml", "ports.yml") for each, value in load(ALL / file).items()}
+    host = {"os": HOST, "architecture": HOST["architecture"]}
+    facts = {"ansible_facts": {"endolab_host": host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
+    wanted = {"bundle": "/srv/bundle", **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
+    templar = Templar(loader=DataLoader(), variables=trusted({**settings, **facts, **wanted, **known}))
+    return templar.template(trusted(settings[name]))
+
+
+def refusals(**known: Any) -> list[str]:
+    return [check["otherwise"] for check in templated("__bundle_checks", **known) if check["that"] is not True]
+
+
+def test_a_bundle_for_such_hosts_is_taken() -> None:
+    assert refusals() == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("id", "ubuntu"), ("codename", "bookworm"), ("architecture", "arm64")])
+def test_a_bundle_for_other_hosts_is_refused(key: str, value: str) -> None:
+    (said,) = refusals(__bundle_found={**FOUND, "system": {**HOST, key: value}})
+    assert said.startswith("The bundle in /srv/bundle is for ")
+    assert "and gpu1 is debian trixie amd64." in said
+
+
+def test_an_image_that_it_lacks_is_named() -> None:
+    (said,) = refusals(__run_images={"a": f"{REGISTRY}redis:7", "b": "quay.io/lab/caddy:2"})
+    assert said.startswith("The bundle in /srv/bundle lacks quay.io/lab/caddy:2, which gpu1 is to run.")
+
+
+def test_a_locked_image_is_the_same_one() -> None:
+    assert refusals(**images({"redis": "redis:7"}, {"redis": DIGEST})) == []
+    (said,) = refusals(**images({"redis": "redis:7"}, {"redis": OTHER}))
+    assert said.startswith(f"The bundle in /srv/bundle lacks redis:7@{OTHER}, which gpu1 is to run.")
+
+
+def test_what_is_locked_is_fetched_by_its_digest() -> None:
+    known = images({"redis": "redis:7", "opa": "opa/opa:1"}, {"redis": DIGEST})
+    assert templated("__bundle_image_names", **known) == ["redis:7", "opa/opa:1"]
+    assert templated("__bundle_image_sources", **known) == [f"{REGISTRY}redis:7@{DIGEST}", f"{REGISTRY}opa/opa:1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "right"), [("", True), ("/srv/bundle", True), ("bundle", False), ("/a b", False), ("/a:b", False)]
+)
+def test_its_path_is_one_that_a_host_understands(path: str, right: bool) -> None:
+    (check,) = (each for each in load(ALL / "inventory.yml")["__inventory_checks"] if "bundle" in each["name"])
+    templar = Templar(loader=DataLoader(), variables=trusted({"bundle": path}))
+    assert templar.template(trusted(check["that"])) is right
+
+
+def test_what_it_sets_is_what_a_lab_may_set() -> None:
+    settings = set(load(PLAYBOOKS / "vars/bundle.yml"))
+    assert settings <= {"endolab_registry", *variables_of(ROLES)}
+
+
+def test_no_role_knows_of_it() -> None:
+    files = [
+        path for path in (ROOT / "roles").rglob("*.yml") if re.search(r"\bbundle\s*!=|__bundle_", path.read_text())
+    ]
+    assert files == []
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "upgrade.yml"])
+def test_every_play_that_may_install_packages_asks_nobody_else(playbook: str) -> None:
+    plays = [play for play in load(PLAYBOOKS / playbook) if play.get("become")]
+    without = [play["name"] for play in plays if play.get("environment") != "{{ __bundle_apt }}"]
+    assert without == ([] if playbook == "upgrade.yml" else ["Serve the bundle no longer"])
+
+
+@pytest.mark.parametrize(
+    ("bundle", "environment"), [("", {}), ("/srv/bundle", {"APT_CONFIG": "/run/endolab-bundle/apt.conf"})]
+)
+def test_without_a_bundle_apt_is_as_it_was(bundle: str, environment: dict[str, str]) -> None:
+    assert templated("__bundle_apt", bundle=bundle) == environment
+
+
+def test_a_host_finds_each_suite_in_the_bundle() -> None:
+    files = {Path(file["path"]).name: file["content"] for file in templated("__bundle_files")}
+    assert files["distribution.sources"].splitlines()[:5] == [
+        "Types: deb",
+        "URIs: http://127.0.0.1:8500/packages/distribution",
+        "Suites: trixie trixie-updates",
+        "Components: main",
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg",
+    ]
+    assert "BindReadOnlyPaths=/srv/bundle:/run/endolab-bundle/bundle\n" in files["endolab-bundle.service"]
