@@ -84,7 +84,6 @@ class Lab:
             cwd=self.directory,
             env={
                 **os.environ,
-                "PWD": str(self.directory),
                 "ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"),
                 "ANSIBLE_NOCOLOR": "1",
             },
