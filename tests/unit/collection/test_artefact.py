@@ -129,7 +129,10 @@ def test_it_is_packed_whole_and_nothing_else(installed: Installed) -> None:
 
 @pytest.mark.parametrize("name", ["hosts.yml", "group_vars/lab/settings.yml"])
 def test_a_lab_begins_with_the_inventory_that_a_checkout_has(name: str) -> None:
-    assert (ROOT / "playbooks/files/lab" / name).read_bytes() == (ROOT / INVENTORY / name).read_bytes()
+    """As they are committed: a checkout that somebody works with has a lab's own."""
+    shown = ("git", "show", f"HEAD:playbooks/files/lab/{name}"), ("git", "show", f"HEAD:{INVENTORY}/{name}")
+    first, second = (subprocess.run(each, cwd=ROOT, capture_output=True, check=True).stdout for each in shown)
+    assert first == second
 
 
 def test_it_asks_for_the_collections_that_it_uses() -> None:
