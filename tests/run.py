@@ -6,7 +6,6 @@ Usage: python tests/run.py [--long] [PART...]     all parts without one
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import subprocess
@@ -26,9 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # Seconds in which all parts together should be done, on two cores with nothing cached. More is said, and is no failure:
 # the same commit takes half as long again where the machine's neighbours are busy.
 BUDGET = 45 * 60
-
-# As from a shell in that directory: below Molecule, which goes elsewhere, it tells where files of the lab's are.
-HERE = {**os.environ, "PWD": str(ROOT)}
 
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 
@@ -145,7 +141,7 @@ def run(part: str, commands: Part, console: Console) -> Outcome:
     for command in commands:
         console.print(f"[bold]{part} $ {' '.join(command)}")
         with subprocess.Popen(
-            command, cwd=ROOT, env=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -41,7 +41,7 @@ def archive_problems(said: Mapping[str, Any]) -> list[dict[str, str]]:
         return [{"what": "the program that makes archives does not answer", "remedy": "run site.yml"}]
     if said["fault"]:
         what = f"the last archive was not made: {said['fault']}"
-        return [{"what": what, "remedy": "mend that, and run playbooks/backup.yml"}]
+        return [{"what": what, "remedy": "mend that, and run backup.yml"}]
     days = said["last"]["days"] if said["last"] else 0
     if days > OLD:
         remedy = "see `systemctl list-timers endolab-backup.timer` on the host"

@@ -247,7 +247,7 @@ def silent(place: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any
         what = f"MONAI Label does not answer at {answer['url']} ({why})"
         return problem(what, f"see `docker logs {place['container']}` on the host")
     if place["endolabs"]:
-        return problem("the app on the host is another than this checkout has, without a loop to see", "run site.yml")
+        return problem("the app on the host is another than this Endolab has, without a loop to see", "run site.yml")
     return problem("the app is not Endolab's, and has no loop to see", f"set {place['prefix']}app_source: endolab")
 
 

@@ -68,13 +68,16 @@ class Installed:
         self.artefact = built(self.checkout.directory, directory / "artefact")
         self.work = directory / "work"
         self.work.mkdir()
-        self._environment = environment(ANSIBLE_COLLECTIONS_PATH=str(directory / "collections"), ANSIBLE_NOCOLOR="1")
+        self._environment = environment(
+            PWD="/elsewhere", ANSIBLE_COLLECTIONS_PATH=str(directory / "collections"), ANSIBLE_NOCOLOR="1"
+        )
         at = ("-p", str(directory / "collections"), "--no-deps", "--offline")
         done = self.run("ansible-galaxy", "collection", "install", str(self.artefact), *at)
         assert done.returncode == 0, done.stderr
         self.directory = directory / "collections/ansible_collections" / NAME.replace(".", "/")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Runs it as from a program, whose variable PWD is that of the shell that has begun it."""
         return subprocess.run(
             command, cwd=self.work, env=self._environment, capture_output=True, text=True, check=False
         )
@@ -127,7 +130,10 @@ def test_it_is_packed_whole_and_nothing_else(installed: Installed) -> None:
 
 @pytest.mark.parametrize("name", ["hosts.yml", "group_vars/lab/settings.yml"])
 def test_a_lab_begins_with_the_inventory_that_a_checkout_has(name: str) -> None:
-    assert (ROOT / "playbooks/files/lab" / name).read_bytes() == (ROOT / INVENTORY / name).read_bytes()
+    """As they are committed: a checkout that somebody works with has a lab's own."""
+    shown = ("git", "show", f"HEAD:playbooks/files/lab/{name}"), ("git", "show", f"HEAD:{INVENTORY}/{name}")
+    first, second = (subprocess.run(each, cwd=ROOT, capture_output=True, check=True).stdout for each in shown)
+    assert first == second
 
 
 def test_it_asks_for_the_collections_that_it_uses() -> None:
@@ -178,6 +184,14 @@ def test_init_makes_a_lab_where_it_is_run(installed: Installed, empty: Path) -> 
     assert "command -v" not in asked
 
 
+def test_other_files_for_the_vault_are_named_from_where_it_is_run(installed: Installed, empty: Path) -> None:
+    done = installed.play(f"{NAME}.init", "-e", "vault_file=my_vault.yml vault_password_file=my_password")
+    assert done.returncode == 0, done.stdout
+    assert f"Credentials: {empty}/my_vault.yml" in done.stdout
+    assert (empty / "my_vault.yml").is_file()
+    assert (empty / "my_password").is_file()
+
+
 def test_a_lab_without_credentials_is_refused(installed: Installed, empty: Path) -> None:
     shutil.copytree(ROOT / "playbooks/files/lab", empty / INVENTORY)
     name_host(empty)
@@ -199,12 +213,44 @@ def test_the_app_and_its_script_are_found(installed: Installed) -> None:
     assert "start_server" in script
 
 
-def test_a_certificate_is_fetched_to_where_it_is_run(
-    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("role", "name", "settings"),
+    [
+        ("edge", "__edge_root_file", {"edge_root_file": "my/file"}),
+        ("edge", "__edge_acme_root_file", {"edge_acme_root_file": "my/file"}),
+        ("edge", "__edge_certificate_file", {"edge_certificate_file": "my/file"}),
+        ("edge", "__edge_certificate_key_file", {"edge_certificate_key_file": "my/file"}),
+        ("monailabel", "__monailabel_cvat_ca_file", {"monailabel_cvat_ca": "my/file"}),
+        ("monailabel", "__monailabel_bundle_file", {"__monailabel_place": {"bundle": "my/file"}}),
+    ],
+)
+def test_a_labs_files_are_looked_for_where_it_is_run(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, name: str, settings: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PWD", raising=False)
-    assert installed.evaluated("edge", "edge_root_file", edge_name="gpu1") == f"{tmp_path}/certificates/gpu1.crt"
+    monkeypatch.setenv("PWD", "/elsewhere")
+    assert installed.evaluated(role, name, **settings) == f"{tmp_path}/my/file"
+    at_home = json.loads(json.dumps(settings).replace("my/", "~/"))
+    assert installed.evaluated(role, name, **at_home) == str(Path.home() / "file")
+
+
+def test_a_certificate_is_fetched_to_where_it_is_run(installed: Installed) -> None:
+    assert installed.evaluated("edge", "edge_root_file", edge_name="gpu1") == "certificates/gpu1.crt"
+
+
+def test_what_programs_read_is_written_where_it_is_run(installed: Installed, empty: Path) -> None:
+    (empty / "hosts.yml").write_text("lab: {hosts: {gpu1: }}\ncvat: {children: {lab: }}\n", encoding="utf-8")
+    report = installed.directory / "playbooks/tasks/report.yml"
+    named = "report_file=seen.json report_fact=inventory_hostname"
+    task = [{"hosts": "lab", "gather_facts": False, "tasks": [{"ansible.builtin.import_tasks": str(report)}]}]
+    play = installed.directory / "playbooks/report_alone.yml"
+    play.write_text(yaml.safe_dump(task), encoding="utf-8")
+    try:
+        done = installed.play(f"{NAME}.report_alone", "-i", "hosts.yml", "-e", named)
+    finally:
+        play.unlink()
+    assert done.returncode == 0, done.stdout
+    assert json.loads((empty / "seen.json").read_text(encoding="utf-8")) == {"gpu1": "gpu1"}
 
 
 @pytest.mark.parametrize(

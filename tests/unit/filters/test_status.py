@@ -231,7 +231,7 @@ def test_a_server_that_runs_and_is_silent_is_a_problem() -> None:
 def test_an_app_without_a_loop_is_a_problem_only_where_there_should_be_one() -> None:
     nothing = silence(404, "HTTP Error 404: Not Found")
     assert problems(loops=alone(nothing)) == [
-        "the app on the host is another than this checkout has, without a loop to see: run site.yml"
+        "the app on the host is another than this Endolab has, without a loop to see: run site.yml"
     ]
     upstream = [({**PLACE, "endolabs": False}, nothing)]
     assert problems(loops=upstream) == []

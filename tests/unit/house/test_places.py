@@ -112,3 +112,18 @@ def test_simulated_hosts_have_the_demos_stand_ins_and_credentials(inventory: str
         link, there = ROOT / inventory / "group_vars/lab" / name, ROOT / "inventories/demo/group_vars/lab" / name
         assert link.is_symlink(), f"{link.relative_to(ROOT)} is no link to {there.relative_to(ROOT)}; make it one."
         assert link.resolve() == there, f"{link.relative_to(ROOT)} leads elsewhere than to {there.relative_to(ROOT)}."
+
+
+def test_what_is_said_names_playbooks_as_checkout_and_collection_have_them() -> None:
+    """As `restore.yml`: in playbooks/ of a checkout, and `endolab.active_learning.restore` of the collection."""
+    kinds = {".yml", ".py", ".j2"}
+    files = [
+        file for part in ("playbooks", "roles", "plugins", "apps", "templates") for file in (ROOT / part).rglob("*")
+    ]
+    said = re.compile(r"^(?!\s*#).*(?:playbooks/\w+\.yml|checkout)", re.MULTILINE)
+    found = {
+        str(file.relative_to(ROOT)): said.findall(file.read_text(encoding="utf-8"))
+        for file in files
+        if file.suffix in kinds
+    }
+    assert {name: lines for name, lines in found.items() if lines} == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ class Clone:
             if (source := ROOT / name).is_symlink() or source.exists():
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, directory / name, follow_symlinks=False)
+        # That of the checkout may be a lab's by now.
+        shutil.rmtree(directory / "inventories/lab")
+        shutil.copytree(ROOT / "playbooks/files/lab", directory / "inventories/lab")
         self.run("git", "init", "--quiet")
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
+    def run(self, *command: str, below: str = ".") -> subprocess.CompletedProcess[str]:
+        """Runs it in the clone, or in a directory of it."""
+        return subprocess.run(command, cwd=self.directory / below, capture_output=True, text=True, check=False)
 
-    def init(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run("ansible-playbook", "playbooks/init.yml", *arguments)
+    def init(self, *arguments: str, below: str = ".") -> subprocess.CompletedProcess[str]:
+        return self.run("ansible-playbook", str(self.directory / "playbooks/init.yml"), *arguments, below=below)
 
     def credentials(self) -> dict[str, Any]:
         """What the vault holds."""
@@ -102,3 +107,43 @@ def test_a_vault_without_its_password_is_not_written_over(initialised: Clone) ->
     assert (initialised.directory / VAULT).read_bytes() == vaulted
     assert not password.exists()
     kept.rename(password)
+
+
+@pytest.fixture
+def edited(fresh: Clone) -> Iterator[Path]:
+    """The lab's inventory in a clone, with something of the lab's own, before there are credentials."""
+    lab = fresh.directory / "inventories/lab"
+    (lab / "hosts.yml").write_text("lab: {hosts: {gpu1: }}\n", encoding="utf-8")
+    yield lab
+    shutil.rmtree(lab)
+    shutil.copytree(ROOT / "playbooks/files/lab", lab)
+    (fresh.directory / ".vault_pass").unlink(missing_ok=True)
+
+
+def test_what_a_lab_has_written_stays(fresh: Clone, edited: Path) -> None:
+    assert fresh.init().returncode == 0
+    assert (edited / "hosts.yml").read_text(encoding="utf-8") == "lab: {hosts: {gpu1: }}\n"
+    (edited / "group_vars/lab/settings.yml").unlink()
+    assert "changed=0" in fresh.init().stdout, "a lab that has credentials is complete"
+
+
+def test_an_inventory_of_which_there_is_a_part_is_completed(fresh: Clone, edited: Path) -> None:
+    shutil.rmtree(edited / "group_vars")
+    (fresh.directory / ".vault_pass").write_text("written before\n", encoding="utf-8")
+    done = fresh.init()
+    assert done.returncode == 0, done.stdout
+    assert (edited / "hosts.yml").read_text(encoding="utf-8") == "lab: {hosts: {gpu1: }}\n"
+    assert (fresh.directory / ".vault_pass").read_text(encoding="utf-8") == "written before\n"
+    made = {file.name: file.stat().st_mode & 0o777 for file in (edited / "group_vars/lab").iterdir()}
+    assert made == {"settings.yml": 0o644, "vault.yml": 0o600}
+    assert fresh.credentials()["cvat_admin_username"] == "admin"
+
+
+@pytest.mark.parametrize("below", ["playbooks", "inventories/lab/group_vars"])
+def test_a_second_lab_is_not_made_below_another(fresh: Clone, below: str) -> None:
+    before = fresh.run("git", "status", "--porcelain").stdout
+    done = fresh.init(below=below)
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"Run it again after `cd {fresh.directory}`" in said
+    assert fresh.run("git", "status", "--porcelain").stdout == before

@@ -105,7 +105,7 @@ def test_an_authority_is_a_certificate_on_this_machine(tmp_path: Path) -> None:
 def test_an_authority_is_found_from_where_the_playbook_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = certificate()
     (tmp_path / "ca.pem").write_text(written, encoding="utf-8")
-    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert known("__monailabel_cvat_ca_pem", monailabel_cvat_ca="ca.pem") == written
 
 

@@ -87,7 +87,7 @@ def _compare(before: Manifest, last: Archive, now: Manifest) -> None:
     if gone := missing(before, now):
         raise Fault(
             f"{now.host} has nothing left of {', '.join(gone)}, and archive {last.short} of {before.at} has. See that "
-            "every disk is mounted; playbooks/restore.yml brings that archive back. Where it is meant to be gone, run "
+            "every disk is mounted; restore.yml brings that archive back. Where it is meant to be gone, run "
             "`endolab-backup run --emptied` once on the host"
         )
 
