@@ -8,7 +8,7 @@ short_description: The images of the stack, pinned to the byte where a lab has l
 version_added: 0.1.0
 author: Endolab (@endolab)
 description:
-  - Reads the file that C(playbooks/lock.yml) writes, and says what does not fit in it.
+  - Reads the file that C(lock.yml) writes, and says what does not fit in it.
   - An image that is locked has its digest in the place of its tag, as C(community.docker) finds none that has both.
 options:
   _terms:

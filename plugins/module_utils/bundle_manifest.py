@@ -64,7 +64,7 @@ def read(root: Path, expected: str = "") -> dict[str, Any]:
         )
     manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format"] != FORMAT:
-        raise BundleError(f"{root} holds a bundle of form {manifest['format']}, and this checkout reads form {FORMAT}.")
+        raise BundleError(f"{root} holds a bundle of form {manifest['format']}, and this Endolab reads form {FORMAT}.")
     return manifest
 
 

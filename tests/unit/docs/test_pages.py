@@ -11,10 +11,14 @@ ROOT = Path(__file__).resolve().parents[3]
 # But for the change log, which names what was there once.
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "CHANGELOG.md"})
 
-YAML = "\n".join(
+# Where variables are, and metrics.
+KNOWN = "\n".join(
     path.read_text(encoding="utf-8")
-    for directory in ("playbooks", "roles")
-    for path in (ROOT / directory).rglob("*.yml")
+    for path in (
+        *(ROOT / "playbooks").rglob("*.yml"),
+        *(ROOT / "roles").rglob("*.yml"),
+        ROOT / "apps/endoscopy/endolab_loop/metrics.py",
+    )
 )
 # What a variable's name begins with: a role, a playbook, or what all roles share.
 NAMES = [path.stem for path in (*ROOT.glob("roles/*"), *ROOT.glob("playbooks/*.yml"))]
@@ -32,7 +36,7 @@ def unknown(markdown: str) -> list[str]:
     targets_gone = [name for name in re.findall(r"^make ([a-z][\w.-]*)", code, re.MULTILINE) if name not in TARGETS]
     settings = [name for name in re.findall(r"^(\w+)(?::|$)", code, re.MULTILINE) if name.startswith(PREFIXES)]
     variables = [*re.findall(r"-e (\w+)=", code), *settings]
-    variables_gone = [name for name in variables if not re.search(rf"\b{name}\b", YAML)]
+    variables_gone = [name for name in variables if not re.search(rf"\b{name}\b", KNOWN)]
     return playbooks_gone + targets_gone + variables_gone
 
 
@@ -92,6 +96,6 @@ def test_every_variable_of_a_playbook_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_the_reference_says_a_variables_default(name: str) -> None:
-    assert re.search(rf"\b{name}\b", YAML)
-    literal = re.findall(rf"^ *{name}: ([^\s{{]+|\"\")$", YAML, re.MULTILINE)
+    assert re.search(rf"\b{name}\b", KNOWN)
+    literal = re.findall(rf"^ *{name}: ([^\s{{]+|\"\")$", KNOWN, re.MULTILINE)
     assert not literal or DOCUMENTED[name].strip("`") in literal
