@@ -37,6 +37,15 @@ FETCHED = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)=\
 logger = logging.getLogger("mkdocs.hooks.pages")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts the roles' pages into the navigation, where it says ROLES."""
+    for part in config.nav:
+        for entry in part.get("Reference", []):
+            if entry.get("Variables") == "ROLES":
+                entry["Variables"] = [{role: f"reference/{role}.md"} for role in ROLES]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages and pictures from outside docs/, and the reference."""
     for source, place in OUTSIDE.items():
