@@ -39,7 +39,7 @@ logger = logging.getLogger("mkdocs.hooks.pages")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Puts the roles' pages into the navigation, where it says ROLES."""
-    for part in config.nav:
+    for part in config.nav or []:
         for entry in part.get("Reference", []):
             if entry.get("Variables") == "ROLES":
                 entry["Variables"] = [{role: f"reference/{role}.md"} for role in ROLES]

@@ -26,7 +26,24 @@ def test_a_fleet_for_the_bench_is_accepted(tmp_path: Path) -> None:
     accepted(fleet.inventories(tmp_path, 3), tmp_path)
 
 
-def accepted(inventories: list[str], tmp_path: Path) -> None:
+def test_how_many_hosts_come_at_a_time_is_said_on_the_command_line(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("lab: {hosts: {gpu1: }, vars: {endolab_serial: 2}}\n", encoding="utf-8")
+    refusal = "endolab_serial is 2 in the inventory, where it does nothing."
+    assert refusal in asked(["inventories/lab", str(hosts)], tmp_path)
+    accepted(["inventories/lab", str(hosts)], tmp_path, "-e", "endolab_serial=3")
+
+
+def accepted(inventories: list[str], tmp_path: Path, *options: str) -> None:
+    said = asked(inventories, tmp_path, *options)
+    # What comes next is judged by this machine, which is no lab's host.
+    inventory_read, _, _ = said.partition("TASK [What the host is, is read]")
+    assert "TASK [What the host is, is read]" in said, said
+    assert "fatal" not in inventory_read, said
+
+
+def asked(inventories: list[str], tmp_path: Path, *options: str) -> str:
+    """What preflight.yml says of inventories, one over the other."""
     password = tmp_path / "password"
     password.write_text("none\n", encoding="utf-8")
     settings = {
@@ -39,14 +56,11 @@ def accepted(inventories: list[str], tmp_path: Path) -> None:
         "monailabel_bundle_checksum": "sha256:" + "0" * 64,
     }
     done = subprocess.run(
-        second_run.command("playbooks/preflight.yml", inventories, "--check", "-e", json.dumps(settings)),
+        second_run.command("playbooks/preflight.yml", inventories, "--check", "-e", json.dumps(settings), *options),
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(password)},
         capture_output=True,
         text=True,
         check=False,
     )
-    # What comes next is judged by this machine, which is no lab's host.
-    inventory_read, _, _ = done.stdout.partition("TASK [What the host is, is read]")
-    assert "TASK [What the host is, is read]" in done.stdout, done.stdout
-    assert "fatal" not in inventory_read, done.stdout
+    return done.stdout
