@@ -11,13 +11,13 @@ INSTALL_VENV = { echo "Installing python3-venv" && apt-get -q update >/dev/null 
 help: ## List the targets
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-.venv: requirements.txt ## The virtual environment with the pinned requirements, which the other targets make, too
+.venv: requirements.txt requirements-dev.txt ## The virtual environment with the pinned requirements, which the other targets make, too
 	@echo "Making a virtual environment with the pinned requirements"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV) || \
 		{ echo "Python cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@pip install --quiet --disable-pip-version-check --requirement requirements.txt --requirement requirements-dev.txt
 	@touch .venv
 
 .PHONY: demo
@@ -59,7 +59,9 @@ bench: .venv ## What is to be fast, measured; LEARNING=1, FIRST=1, FLEET=1, LAB=
 	@python bench/run.py $(if $(LAB),-i $(LAB)) scoring $(if $(LEARNING),learning) $(if $(LAB),second-run) $(if $(FIRST),first-run) $(if $(FLEET),fleet)
 
 .PHONY: requirements
-requirements: .venv ## Pin what requirements.in brings, in requirements.txt
+requirements: .venv ## Pin what the files requirements*.in bring, in requirements*.txt
 	@pip install --quiet pip-tools
-	@pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--no-header --annotation-style=line --output-file requirements.txt requirements.in
+	@for name in requirements requirements-dev; do \
+		pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+			--no-header --annotation-style=line --output-file $$name.txt $$name.in || exit; \
+	done
