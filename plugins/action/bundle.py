@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import requests
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError, present
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.making import (
-    Model,
-    Request,
-    Source,
-    make,
-)
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling_library import bundling
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Its documentation is in the file of its name among the modules; it needs no host.
@@ -31,11 +25,11 @@ OPTIONS = {
 }
 
 
-def source(repository: dict[str, str], keyring: Path) -> Source:
+def source(repository: dict[str, str], keyring: Path) -> Any:
     """A repository as the playbook names it: with apt's source, or with the suites of a distribution."""
     suites = repository.get("suites", "")
     text = f"Types: deb\nURIs: {repository['url']}\nSuites: {suites}\nComponents: main\n"
-    return Source(
+    return bundling("making").Source(
         name=repository["name"],
         url=repository["url"].rstrip("/"),
         source=repository.get("source", text),
@@ -55,18 +49,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=OPTIONS)
-        root, display = Path(given["path"]), Display()
-        request = Request(
+        root, display, making = Path(given["path"]), Display(), bundling("making")
+        request = making.Request(
             images=given["images"],
             packages=given["packages"],
             sources=[source(each, Path(given["keyring"])) for each in given["repositories"]],
             lock=Path(given["lock"]),
-            model=Model(**given["model"]),
+            model=making.Model(**given["model"]),
             system=given["system"],
             checkout=CHECKOUT,
         )
         try:
-            digest = make(root, request, display.display)
-        except (BundleError, requests.RequestException) as fault:
+            digest = making.make(root, request, display.display)
+        except (BundleError, OSError) as fault:
             raise AnsibleActionFail(str(fault)) from None
         return {"changed": True, "path": str(root), "digest": digest, "bytes": sum(present(root).values())}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.progress import Progress
+from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling_library import bundling
 
 # Its documentation is that of the module of the same name.
 MODULE = "endolab.active_learning.bundle_check"
@@ -27,6 +27,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 return result
             if progress is None:
                 work = f"{task_vars['inventory_hostname']}, reading the bundle"
-                progress = Progress(work, result["total"], Display().display, period=0)
+                progress = bundling("progress").Progress(work, result["total"], Display().display, period=0)
             progress.advance(result["checked"]["bytes"] - checked["bytes"])
             checked = result["checked"]

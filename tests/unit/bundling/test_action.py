@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import requests
 from ansible.errors import AnsibleActionFail
+from ansible_collections.endolab.active_learning.bundling import making
 from ansible_collections.endolab.active_learning.plugins.action import bundle
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
+from ansible_collections.endolab.active_learning.plugins.plugin_utils import bundling_library
 
 KEYRING = Path("/usr/share/keyrings/debian.gpg")
 GIVEN: dict[str, Any] = {
@@ -41,8 +43,17 @@ def test_what_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, fault: Exc
     def make(*_: Any) -> str:
         raise fault
 
-    monkeypatch.setattr(bundle, "make", make)
+    monkeypatch.setattr(making, "make", make)
     monkeypatch.setattr(bundle.ActionBase, "run", lambda *_: {})
     monkeypatch.setattr(bundle.ActionModule, "validate_argument_spec", lambda *_, **__: (None, GIVEN))
     with pytest.raises(AnsibleActionFail, match=str(fault)):
         bundle.ActionModule.__new__(bundle.ActionModule).run(task_vars={})
+
+
+def test_a_library_that_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_module(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'oras'")
+
+    monkeypatch.setattr(bundling_library, "import_module", import_module)
+    with pytest.raises(AnsibleActionFail, match=r"'oras'.*requirements\.txt"):
+        bundling_library.bundling("making")

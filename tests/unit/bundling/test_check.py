@@ -99,7 +99,7 @@ def test_one_of_another_form_is_refused(bundle: Path) -> None:
     manifest = json.loads((bundle / bundle_manifest.MANIFEST).read_text(encoding="utf-8"))
     (bundle / bundle_manifest.MANIFEST).write_text(json.dumps({**manifest, "format": 2}), encoding="utf-8")
     (bundle / bundle_manifest.SUM).write_text(f"{number(bundle)}  manifest.json\n", encoding="utf-8")
-    with pytest.raises(BundleError, match="of form 2, and this checkout reads form 1"):
+    with pytest.raises(BundleError, match="of form 2, and this Endolab reads form 1"):
         check(bundle, "", 0, 60)
 
 

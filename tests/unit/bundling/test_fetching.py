@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import (
+from ansible_collections.endolab.active_learning.bundling.fetching import (
     ATTEMPTS,
     PIECE,
     Wanted,
     fetch,
     plain,
 )
+from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
 
 DATA = bytes(range(256)) * 4000
 Serve = Callable[..., tuple[str, list[str]]]

@@ -8,9 +8,9 @@ from pathlib import Path
 import bundle_server
 import pytest
 import requests
+from ansible_collections.endolab.active_learning.bundling import images
+from ansible_collections.endolab.active_learning.bundling.fetching import fetch
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling import images
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import fetch
 
 from tests.unit.bundling.conftest import INDEX, MANIFEST, Layout, served
 

@@ -16,12 +16,12 @@ from types import ModuleType, SimpleNamespace
 import bundle_server
 import pytest
 import yaml
+from ansible_collections.endolab.active_learning.bundling import controller, making
+from ansible_collections.endolab.active_learning.bundling.fetching import Wanted, fetch
+from ansible_collections.endolab.active_learning.bundling.making import Model, Request, Source
 from ansible_collections.endolab.active_learning.plugins.module_utils import bundle_manifest
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
 from ansible_collections.endolab.active_learning.plugins.modules.bundle_check import check
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling import controller, making
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import Wanted, fetch
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.making import Model, Request, Source
 
 from tests.unit.bundling.conftest import Layout, served
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from ansible_collections.endolab.active_learning.bundling.fetching import TIMEOUT, Wanted
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import TIMEOUT, Wanted
 from oras import defaults
 from oras.container import Container
 from oras.provider import Registry

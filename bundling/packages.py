@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from ansible_collections.endolab.active_learning.bundling.fetching import Wanted, plain
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import Wanted, plain
 
 # 'URI' FILE SIZE ALGORITHM:SUM
 PRINTED = re.compile(r"'(?P<uri>[^']+)' \S+ (?P<size>\d+) (?P<algorithm>SHA256|SHA1):(?P<sum>[0-9a-f]+)")

@@ -10,16 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ansible_collections.endolab.active_learning.plugins.module_utils import bundle_manifest
-from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError, digest
-from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring as held_keys
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling import controller, images, packages, sbom
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.bundling.fetching import (
+from ansible_collections.endolab.active_learning.bundling import controller, images, packages, sbom
+from ansible_collections.endolab.active_learning.bundling.fetching import (
     Wanted,
     fetch,
     plain,
 )
-from ansible_collections.endolab.active_learning.plugins.plugin_utils.progress import Progress
+from ansible_collections.endolab.active_learning.bundling.progress import Progress
+from ansible_collections.endolab.active_learning.plugins.module_utils import bundle_manifest
+from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError, digest
+from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring as held_keys
 from rich import filesize
 
 SBOM = "sbom.cdx.json"
