@@ -285,7 +285,7 @@ def test_each_host_has_one_watcher_and_nobody_who_reads_waits_for_it(lab: Lab) -
     assert list(lab.lock.parent.iterdir()) == []
 
 
-CHANGE_NO_HOST = {"audit", "hosts", "init", "status", "verify"}
+CHANGE_NO_HOST = {"audit", "bundle", "hosts", "init", "lock", "status", "verify"}
 # An archive is made by the host's own unit, which its timer starts as well, and which knows of no lock.
 WITHOUT = CHANGE_NO_HOST | {"backup"}
 # What they do on this machine, before they do anything on a host.
