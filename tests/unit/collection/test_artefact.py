@@ -35,7 +35,7 @@ PRIVATE = [
 ]
 PACKED = re.compile(
     r"(README|CHANGELOG|SECURITY)\.md|LICENSE|requirements\.txt|changelogs/changelog\.yaml|docs/\w+(-\w+)*\.md|meta/[\w-]+\.(yml|txt)"
-    r"|playbooks/(\w+\.yml|files/bundle_server\.py|(files/lab|group_vars/all|tasks|vars)/[\w/]+\.yml)|plugins/.+\.py"
+    r"|playbooks/(\w+\.yml|files/bundle_server\.py|(files/lab|group_vars/all|tasks|vars)/[\w/]+\.yml)|(plugins|bundling)/.+\.py"
     r"|roles/.+|apps/.+\.(py|html)|templates/run_monailabelinits\.sh\.j2|tests/sanity/ignore-[\d.]+\.txt"
     r"|monitoring/\w+\.(yml|json)"
 )
