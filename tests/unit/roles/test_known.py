@@ -225,3 +225,4 @@ def test_the_edges_root_certificate_is_read_until_it_is_fetched(
     host = {"texts": {path: on_the_host}}
     settings = {"docker_engine_daemon_settings": {"data-root": "/srv/docker"}, "edge_root_file": str(file)}
     assert value("__edge_root_known", host, **settings) is known
+    assert not value("__edge_root_known", host, **settings, restore_from="latest")
