@@ -279,3 +279,15 @@ def test_what_preflight_remembers_has_a_name_of_its_own() -> None:
     facts = re.findall(r"^ {12}(__\w+): ", preflight.partition("set_fact:")[2], re.MULTILINE)
     assert {"__backup_settings", "__archives_matter", "__run_judged"} <= set(facts)
     assert not set(facts) & set(variables_of(ROLES))
+
+
+def test_what_tasks_remember_has_a_name_of_its_own() -> None:
+    """So does a result: where a role runs a second time, it would be what the variable was."""
+    tasks = [*(ROOT / "roles").glob("*/tasks/**/*.yml"), *(ROOT / "playbooks").rglob("*.yml")]
+    registered = {
+        name
+        for file in tasks
+        for name in re.findall(r"^ *register: (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert "__firewall_closed" in registered
+    assert registered & set(variables_of(ROLES)) == set()
