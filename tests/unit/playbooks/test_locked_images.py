@@ -192,8 +192,8 @@ def test_a_digest_that_the_registry_lacks_ends_the_run_before_anything_is_pulled
     lab: Lab, pulls: Path, arguments: tuple[str, ...]
 ) -> None:
     assert lab.run(pulls, *arguments, manageable=True) != 0
-    assert "These images cannot be had: r/caddy@sha256:1. Let that registry have what" in lab.said
-    assert "run lock.yml with -e update=true." in lab.said
+    assert "These images cannot be had: r/caddy@sha256:1. Have it copied to that registry" in lab.said
+    assert "run lock.yml with -e update=true" in lab.said
     assert "named on the host" not in lab.said
     assert lab.asked() == ['None ["r/caddy@sha256:1"]']
 
