@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,17 +44,32 @@ def read() -> list[Gpu]:
 
 
 class Fresh:
-    """What `ask` has answered, FRESH seconds old at most, so that nobody who looks often keeps the driver busy."""
+    """What `ask` has answered, FRESH seconds old at most, so that nobody who looks often keeps the driver busy.
+
+    While it does not answer, there is nothing after TIMEOUT, and it is not asked again: a program that waits for a
+    driver that hangs may be one that cannot be killed.
+    """
 
     def __init__(self, ask: Callable[[], list[Gpu]] = read) -> None:
         self._ask = ask
         self._answer: list[Gpu] = []
         self._until = 0.0
+        self._asking = threading.Lock()
 
     def __call__(self) -> list[Gpu]:
-        if time.monotonic() >= self._until:
-            self._answer, self._until = self._ask(), time.monotonic() + FRESH
+        if time.monotonic() >= self._until and self._asking.acquire(blocking=False):
+            asked = threading.Thread(target=self._look, daemon=True)
+            asked.start()
+            asked.join(TIMEOUT)
+            if asked.is_alive():
+                self._answer = []
         return self._answer
+
+    def _look(self) -> None:
+        try:
+            self._answer, self._until = self._ask(), time.monotonic() + FRESH
+        finally:
+            self._asking.release()
 
 
 def _bytes(text: str) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,53 @@ def test_the_driver_is_not_asked_at_every_look(monkeypatch: pytest.MonkeyPatch) 
     for clock[0] in (1.0, 2.0, 20.0):
         fresh()
     assert asked == [1.0, 20.0]
+
+
+class Driver:
+    """Shows one GPU, but says nothing while it hangs."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = 0, threading.Event()
+
+    def __call__(self) -> list[Gpu]:
+        self.asked += 1
+        assert self.answers.wait(60)
+        return [Gpu("0", "A100", 1, 2)]
+
+
+@pytest.fixture
+def hanging() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.answers.set()
+
+
+def test_a_driver_that_hangs_for_good_shows_none_and_is_not_asked_again(
+    hanging: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "FRESH", 0)
+    monkeypatch.setattr(gpus, "TIMEOUT", 0.2)
+    fresh = Fresh(hanging)
+    hanging.answers.set()
+    assert fresh()
+    hanging.answers.clear()
+    assert [fresh() for _ in range(8)] == [[]] * 8
+    assert hanging.asked == 2
+
+
+def test_who_looks_while_the_driver_is_asked_has_its_last_answer(
+    hanging: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "FRESH", 0)
+    fresh = Fresh(hanging)
+    hanging.answers.set()
+    last = fresh()
+    hanging.answers.clear()
+    monkeypatch.setattr(gpus, "TIMEOUT", 60)
+    looking = threading.Thread(target=fresh)
+    looking.start()
+    while hanging.asked < 2:
+        assert looking.is_alive()
+    assert fresh() == last
+    hanging.answers.set()
+    looking.join()
