@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# Seconds until CVAT is asked for its certificate again, and that it may take.
+# Seconds until CVAT is asked for its certificate again, also where it has shown none, and that it may take.
 FRESH = 3600
+AGAIN = 60
 TIMEOUT = 3
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Validity:
 
 
 def validity(url: str) -> Validity:
-    """That of the certificate shown at `url`; raises OSError where nobody shows one that is trusted."""
+    """That of the certificate shown at `url`; raises OSError where nobody shows one that is trusted, or ValueError."""
     address = urlsplit(url)
     assert address.hostname, "pydantic has let it in"
     with (
@@ -49,9 +50,10 @@ class Watched:
     def __call__(self) -> Validity | None:
         """None where there is none to see, as on a host's own loopback."""
         if self._url.startswith("https://") and time.monotonic() >= self._until:
-            self._until = time.monotonic() + FRESH
+            self._until = time.monotonic() + AGAIN
             try:
                 self._seen = validity(self._url)
-            except OSError as error:
+                self._until = time.monotonic() + FRESH
+            except (OSError, ValueError) as error:
                 logger.warning("the certificate of %s cannot be seen: %s", self._url, error)
         return self._seen

@@ -62,6 +62,13 @@ def test_what_was_seen_counts_while_cvat_is_away_and_is_not_asked_for_each_time(
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert (watched(), watched()) == (seen, seen)
     assert len(asked) == 1
+    later += 60
+    assert watched() == seen
+    assert len(asked) == 2, "it may be back in a minute"
+
+
+def test_a_name_that_cannot_be_asked_for_shows_none() -> None:
+    assert Watched(f"https://{'a' * 64}.example")() is None
 
 
 def test_on_loopback_there_is_none() -> None:
