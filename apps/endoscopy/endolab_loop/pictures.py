@@ -1,7 +1,6 @@
 """Small pictures for the loop's page: frames that were asked for, and where on them the model disagrees with itself.
 
-A heat map is kept when its frame is scored, so that nobody asks the model again. What cannot be written is left out:
-a picture is worth no frame.
+A heat map is kept when its frame is scored, so that nobody asks the model again. What cannot be made is left out.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ import heapq
 import logging
 import math
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,45 +59,53 @@ class Pictures:
         with self._lock:
             heapq.heappush(self._highest, (score, frame))
             outdone = heapq.heappop(self._highest)[1] if len(self._highest) > QUOTA else None
-        if outdone:
-            self.heat_map(outdone).unlink(missing_ok=True)
-        if outdone != frame:
-            values = np.sqrt(np.clip(disagreement / MOST, 0, 1)) * 255
-            picture = Image.fromarray(values.astype(np.uint8))
-            picture.thumbnail(SIZE)
-            picture.putpalette(PALETTE)
-            _write(picture, self.heat_map(frame), "PNG", transparency=OPACITY)
+        with _dispensable(f"drawing the heat map of {frame}"):
+            if outdone:
+                self.heat_map(outdone).unlink(missing_ok=True)
+            if outdone != frame:
+                values = np.sqrt(np.clip(disagreement / MOST, 0, 1)) * 255
+                picture = Image.fromarray(values.astype(np.uint8))
+                picture.thumbnail(SIZE)
+                picture.putpalette(PALETTE)
+                _write(picture, self.heat_map(frame), "PNG", transparency=OPACITY)
 
     def keep(self, scores: Mapping[str, float]) -> None:
         """Removes the heat maps of all frames but the QUOTA highest scored of these."""
-        _remove_others(self.heat_maps, [self.heat_map(each) for each in heapq.nlargest(QUOTA, scores, key=scores.get)])  # type: ignore[arg-type]
+        highest = heapq.nlargest(QUOTA, scores, key=lambda frame: scores[frame])
+        with _dispensable("removing heat maps"):
+            _remove_others(self.heat_maps, map(self.heat_map, highest))
 
     def show(self, batch: Mapping[str, Path]) -> None:
         """Makes pictures of the frames of a batch, by their names, and removes those of the batch before."""
         shown = dict(list(batch.items())[:SHOWN])
-        _remove_others(self.thumbnails, [self.thumbnail(frame) for frame in shown])
+        with _dispensable("removing pictures of the batch before"):
+            _remove_others(self.thumbnails, map(self.thumbnail, shown))
         for frame, file in shown.items():
-            if not self.thumbnail(frame).exists():
-                try:
+            with _dispensable(f"drawing {frame}"):
+                if not self.thumbnail(frame).exists():
                     with Image.open(file) as picture:
                         picture.draft("RGB", SIZE)
                         picture.thumbnail(SIZE)
                         _write(picture.convert("RGB"), self.thumbnail(frame), "JPEG", quality=75)
-                except (OSError, ValueError) as error:
-                    logger.warning("no picture of %s: %s", frame, error)
+
+
+@contextmanager
+def _dispensable(what: str) -> Iterator[None]:
+    """Keeps what goes wrong to itself: a picture is worth no frame, and what PIL raises at damaged ones has no end."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("%s failed: %s: %s", what, type(error).__name__, error)
 
 
 def _write(picture: Image.Image, path: Path, kind: str, **options: Any) -> None:
     partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, kind, **options)
-        partial.replace(path)
-    except OSError as error:
-        logger.warning("%s is not written: %s", path, error)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(partial, kind, **options)
+    partial.replace(path)
 
 
-def _remove_others(directory: Path, kept: Collection[Path]) -> None:
+def _remove_others(directory: Path, kept: Iterable[Path]) -> None:
     names = {path.name for path in kept}
     for path in directory.glob("*"):
         if path.name not in names:

@@ -133,11 +133,13 @@ def from_probabilities(method: EpistemicScoring, pictures: Pictures) -> Epistemi
         try:
             found = ask(own.task, datastore.get_image_uri(frame), simulation_size)
             known[method.key_output_entropy] = score = float(found.mean())
-            # MONAI's readers turn the axes of a picture.
-            pictures.heat(frame, score, np.asarray(found.cpu(), np.float32).squeeze().T)
+            pixels = np.asarray(found.cpu(), np.float32)
         except Exception as error:
             logger.exception("frame %s could not be scored", frame)
             known[UNREADABLE] = f"{type(error).__name__}: {error}"[:300]
+        else:
+            # MONAI's readers turn the axes of a picture.
+            pictures.heat(frame, score, pixels.squeeze().T)
         datastore.update_image_info(frame, known)
 
     method.run_scoring = run_scoring

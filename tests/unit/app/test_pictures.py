@@ -84,11 +84,39 @@ def test_thumbnails_go_with_their_batch(kept: Pictures, tmp_path: Path, monkeypa
     assert names(kept.thumbnails) == {"b.jpg", "d.jpg"}
 
 
-def test_what_cannot_be_written_or_read_is_left_out(kept: Pictures, tmp_path: Path) -> None:
-    (tmp_path / "torn.png").write_bytes(b"torn")
-    Image.new("RGB", (8, 8)).save(tmp_path / "whole.png")
-    kept.show({"gone": tmp_path / "gone.png", "torn": tmp_path / "torn.png", "whole": tmp_path / "whole.png"})
+def test_what_cannot_be_read_is_left_out(kept: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80_000)
+    files = {name: tmp_path / f"{name}.png" for name in ("gone", "torn", "damaged", "huge", "whole")}
+    files["torn"].write_bytes(b"torn")
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(files["damaged"])
+    start, _, end = files["damaged"].read_bytes().rpartition(b"IDAT")
+    files["damaged"].write_bytes(start + b"\0\0\0\0" + end)
+    Image.new("RGB", (400, 401)).save(files["huge"])
+    Image.new("RGB", (8, 8)).save(files["whole"])
+    kept.show(files)
     assert names(kept.thumbnails) == {"whole.jpg"}
-    kept.heat_maps.parent.mkdir(exist_ok=True)
-    kept.heat_maps.write_text("no directory")
+
+
+def test_what_cannot_be_written_is_left_out(kept: Pictures, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "whole.png")
+    for directory in (kept.heat_maps, kept.thumbnails):
+        directory.parent.mkdir(exist_ok=True)
+        directory.write_text("no directory")
     kept.heat("whole", 0.1, UNSURE)
+    kept.show({"whole": tmp_path / "whole.png"})
+
+
+def test_what_cannot_be_removed_stays(
+    kept: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pictures, "QUOTA", 1)
+    Image.new("RGB", (8, 8)).save(tmp_path / "whole.png")
+    for path in (kept.heat_map("low"), kept.thumbnail("before")):
+        path.mkdir(parents=True)
+    kept.heat("high", 0.2, UNSURE)
+    kept.heat("low", 0.1, UNSURE)
+    kept.keep({"high": 0.2})
+    kept.show({"whole": tmp_path / "whole.png"})
+    assert names(kept.thumbnails) == {"before.jpg", "whole.jpg"}
+    assert caplog.text.count(" failed: IsADirectoryError") == 3
