@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +41,23 @@ class Room:
 
 
 def left(directories: Iterable[Path]) -> list[Room]:
-    """The room on the disk of each directory."""
-    return [Room(each, shutil.disk_usage(each).free) for each in directories]
+    """The room on the disk of each directory that is there; of one that is not, the loop's own error tells."""
+    found = []
+    for each in directories:
+        with suppress(OSError):
+            found.append(_of(each))
+    return found
 
 
 def least(directories: Iterable[Path]) -> Room:
-    """The directory whose disk has the least room."""
-    return min(left(directories), key=lambda room: room.free)
+    """The directory whose disk has the least room; raises OSError where one is not there."""
+    return min(map(_of, directories), key=lambda room: room.free)
 
 
 def is_full(error: BaseException) -> bool:
     """Whether something was not written because of a full disk, or a quota that is used up."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _of(directory: Path) -> Room:
+    return Room(directory, shutil.disk_usage(directory).free)

@@ -42,6 +42,14 @@ def test_the_fuller_disk_counts(tmp_path: Path, left: Left) -> None:
     assert (found.directory.name, found.free) == ("app", 7 * GIB)
 
 
+def test_a_disk_that_is_gone_is_an_error_of_the_loop_and_the_others_are_shown(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.loop.written.append(tmp_path / "gone")
+    world.turn()
+    assert "gone" in world.loop.status["error"]["what"]
+    assert [each.directory for each in room.left(world.loop.written)] == [tmp_path]
+
+
 def test_people_are_told_while_there_is_time(tmp_path: Path, left: Left) -> None:
     world = World(tmp_path / "studies")
     left(studies=4.5)
