@@ -47,8 +47,8 @@ def add_page(server: Any, loop: Loop, lab: Lab, gpus_now: Callable[[], list[Gpu]
         return _file(frame, loop.pictures.heat_map)
 
     def _file(frame: str, where: Callable[[str], Path]) -> Response:
-        last = history.iterations(loop.directory)[-1:]
-        if not (last and frame in last[0].chosen and where(frame).is_file()):
+        batch = history.last(loop.directory)
+        if not (batch and frame in batch.chosen and where(frame).is_file()):
             return Response(status_code=404)
         return FileResponse(where(frame), headers={"Cache-Control": "private, no-cache"})
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import requests
-from endolab_loop import gpus, page
-from endolab_loop.state import now
+from endolab_loop import gpus, history, page
+from endolab_loop.state import now, read_json, write_json
 from PIL import Image
 
 from tests.monitoring.lab import GPUS, served
@@ -93,12 +94,38 @@ def test_only_frames_of_the_batch_have_pictures(world: World, url: str) -> None:
         assert requests.get(f"{url}/loop/frames/{name}/picture", timeout=30).status_code == 404
 
 
+def test_a_picture_costs_no_look_at_the_iterations_before(
+    world: World, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.turns()
+    write_json(world.loop.directory / "iterations" / "0.json", {"at": "", "chosen": {}, "scores": {}})
+    monkeypatch.setattr(history, "read_json", read := Mock(wraps=read_json))
+    name = Path(world.cvat.open()[0].frames[0]).stem
+    assert requests.get(f"{url}/loop/frames/{name}/picture", timeout=30).status_code == 200
+    assert [call.args[0].name for call in read.call_args_list] == ["1.json"]
+
+
 def test_a_frame_without_its_pictures_is_told(world: World, url: str) -> None:
     world.turns()
     assert text(url).count("no heat map is left") == 3
     for path in world.loop.pictures.thumbnails.iterdir():
         path.unlink()
     assert text(url).count("no picture is left") == 3
+
+
+def test_files_and_disks_that_cannot_be_read_do_not_keep_the_rest_from_being_shown(world: World, url: str) -> None:
+    world.turns()
+    (world.loop.directory / "iterations" / "1 (copy).json").write_text("{}")
+    (world.loop.directory / "iterations" / "2.json").write_text('{"at": "2026')
+    (world.loop.directory / "trainings").mkdir()
+    write_json(world.loop.directory / "trainings" / "1-2-m.json", {"iteration": "1-2", "model": "m"})
+    world.loop.written.append(world.directory / "gone")
+    shown = text(url)
+    assert "Iteration 1:" in shown
+    assert f"free for <code>{world.directory}</code>" in shown
+    name = Path(world.cvat.open()[0].frames[0]).stem
+    assert requests.get(f"{url}/loop/frames/{name}/picture", timeout=30).status_code == 200
+    assert "endolab_loop_disk_free_bytes{" in requests.get(f"{url}/metrics", timeout=30).text
 
 
 def test_a_page_asks_neither_the_model_nor_cvat(world: World, url: str) -> None:
