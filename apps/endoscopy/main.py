@@ -37,7 +37,7 @@ from endolab_loop import conf as confs  # noqa: E402
 from endolab_loop import health  # noqa: E402
 from endolab_loop.datastore import LoopDatastore  # noqa: E402
 from endolab_loop.pictures import Pictures  # noqa: E402
-from endolab_loop.scoring import from_probabilities  # noqa: E402
+from endolab_loop.scoring import deciding, from_probabilities  # noqa: E402
 from endolab_loop.training import TrainingConf, guard  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,11 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
 
     def init_scoring_methods(self) -> dict[str, Any]:
         methods, pictures = super().init_scoring_methods(), Pictures(Path(self.studies) / health.STATUS.parent)
+        first = deciding(methods)
         return {
-            name: from_probabilities(each, pictures) if isinstance(each, EpistemicScoring) else each
+            name: from_probabilities(each, pictures if each is first else None)
+            if isinstance(each, EpistemicScoring)
+            else each
             for name, each in methods.items()
         }
 

@@ -128,6 +128,23 @@ def heat_maps(folder: Path) -> dict[str, Any]:
     return {"size": size, "seen": list(again.shape[::-1]), "together": together}
 
 
+def two_models(folder: Path) -> dict[str, Any]:
+    """How many heat maps there are after a scoring by the second of two models, and then by the first."""
+    app = importlib.import_module("main")
+    one, two = Scores(folder / "one", 1), Scores(folder / "two", 1)
+    methods = {"one": EpistemicScoring(one.task), "two": EpistemicScoring(two.task)}
+    made = object.__new__(app.EndoscopyApp)
+    made.studies = folder
+    with patch.object(app.shipped.MyApp, "init_scoring_methods", lambda _: methods):
+        methods = made.init_scoring_methods()
+    found = {}
+    for name, scores in (("two", two), ("one", one)):
+        scores.method = methods[name]
+        scores.run(workers=1)
+        found[name] = len(list(folder.glob("loop/pictures/heat/*.png")))
+    return {"maps": found}
+
+
 def bad_frames(folder: Path) -> dict[str, Any]:
     """One frame of three is torn."""
     scores = Scores(folder, 3)
@@ -145,4 +162,4 @@ def never_unsure(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main([counted, whole_passes, remembered, unfamiliar, heat_maps, bad_frames, never_unsure])
+    main([counted, whole_passes, remembered, unfamiliar, heat_maps, two_models, bad_frames, never_unsure])

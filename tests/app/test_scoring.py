@@ -50,6 +50,10 @@ def test_what_a_score_comes_of_is_kept_as_a_picture_the_right_way_round(scenario
     assert found["together"] > 0.8
 
 
+def test_heat_maps_are_those_of_the_model_that_decides(scenario: Scenario) -> None:
+    assert scenario("two_models")["maps"] == {"two": 0, "one": 1}
+
+
 def test_one_bad_frame_does_not_end_a_scoring(scenario: Scenario) -> None:
     known = scenario("bad_frames")["known"]
     assert [bool(known[name]["unreadable"]) for name in sorted(known)] == [False, True, False]

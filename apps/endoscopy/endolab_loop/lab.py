@@ -15,7 +15,7 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from numpy.typing import NDArray
 
 from .loop import Frame, LabError
-from .scoring import UNREADABLE, apart
+from .scoring import UNREADABLE, apart, deciding
 from .shapes import Shape, mask_shapes
 from .state import read_json
 
@@ -36,13 +36,13 @@ class MonaiLab:
         return bool(self.app._scoring_methods)
 
     def frames(self) -> dict[str, Frame]:
-        methods = [each for each in self.app._scoring_methods.values() if isinstance(each, EpistemicScoring)]
+        method = deciding(self.app._scoring_methods)
         frames = {}
         for name, (file, labelled, info) in self.app.datastore().frames().items():
             # A model that only chooses at random finds all frames equal.
             score: float | None = 0.0 if self.scores() else None
             unreadable = ""
-            for method in methods[:1]:
+            if method:
                 score = info.get(method.key_output_entropy)
                 if info.get(method.key_output_ts) != _weights(method):
                     score = None

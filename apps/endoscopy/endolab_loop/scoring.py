@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -118,10 +119,15 @@ def ask(task: BasicInferTask, image: str, passes: int) -> Tensor:
     return asked.run_inferer(data, device=device)[task.output_label_key]
 
 
-def from_probabilities(method: EpistemicScoring, pictures: Pictures) -> EpistemicScoring:
+def deciding(methods: Mapping[str, Any]) -> EpistemicScoring | None:
+    """The scoring by which frames are chosen: the first of these that asks a model how unsure it is."""
+    return next((each for each in methods.values() if isinstance(each, EpistemicScoring)), None)
+
+
+def from_probabilities(method: EpistemicScoring, pictures: Pictures | None) -> EpistemicScoring:
     """Lets a scoring ask its model so, and go on after a frame that it cannot read, of which it says so.
 
-    What it says of each pixel becomes a heat map among `pictures`.
+    What it says of each pixel becomes a heat map among `pictures`, where it has such.
     """
     own = threading.local()  # making transforms anew for each frame would cost as much as a pass of the network
 
@@ -138,8 +144,9 @@ def from_probabilities(method: EpistemicScoring, pictures: Pictures) -> Epistemi
             logger.exception("frame %s could not be scored", frame)
             known[UNREADABLE] = f"{type(error).__name__}: {error}"[:300]
         else:
-            # MONAI's readers turn the axes of a picture.
-            pictures.heat(frame, score, pixels.squeeze().T)
+            if pictures:
+                # MONAI's readers turn the axes of a picture.
+                pictures.heat(frame, score, pixels.squeeze().T)
         datastore.update_image_info(frame, known)
 
     method.run_scoring = run_scoring
