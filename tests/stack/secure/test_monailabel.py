@@ -49,6 +49,9 @@ TRICKS = [
     "/monailabel/%6Detrics",
     "/monailabel/METRICS",
     "/monailabel/loop/../metrics",
+    "/monailabel/proxy/dicom/%2e%2e/%2e%2e/metrics",
+    "/monailabel/proxy/dicom/..%2f..%2Fmetrics",
+    "/monailabel/proxy/dicom/%2E%2E/%2e./info/",
     "/monailabel/openapi.json",
     "/monailabel/docs",
     "/monailabel/static/x",
@@ -170,7 +173,11 @@ def test_the_loops_numbers_are_for_those_who_have_their_token(
     shown = {"Authorization": f"Bearer {token}"}
     answer = attacker.one("/monailabel/metrics", headers=shown)
     assert (answer.status, "endolab_loop_healthy{} 1.0" in answer.body) == (200, True)
-    assert attacker.one("/monailabel/loop", headers=shown).status == 401, "it opens nothing else"
+    for path in ("loop", "proxy/dicom/x", "metrics/x", "proxy/dicom/%2e%2e/%2e%2e/info/"):
+        assert attacker.one(f"/monailabel/{path}", headers=shown).status == 401, "it opens nothing else"
+    for path in ("proxy/dicom/%2e%2e/%2E%2E/metrics", "proxy/dicom/..%2f..%2Fmetrics", "loop/%2e%2e/metrics"):
+        answer = attacker.one(f"/monailabel/{path}", headers=shown)
+        assert (answer.status, "endolab_loop_healthy{} 1.0" in answer.body) == (200, True), path
 
 
 RESERVED = [
@@ -189,6 +196,8 @@ RESERVED = [
     ("POST", "reload"),
     ("POST", "infer/../reload"),
     ("POST", "loop/tasks/../../reload"),
+    ("POST", "infer/%2e%2e/reload"),
+    ("POST", "loop/tasks/..%2f..%2freload"),
     ("GET", "proxy/dicom/x"),
     ("GET", "%70roxy/dicom/x"),
     ("GET", "/proxy/dicom/x"),
@@ -207,6 +216,33 @@ def test_what_changes_the_lab_is_for_those_who_may_log_in_to_the_host(
     ]
     for request, answer in zip(requests, attacker.ask(*requests), strict=True):
         assert (answer.status, "reserved" in answer.body) == (403, True), (request, answer)
+
+
+# What Caddy judges by another path than MONAI Label would be given.
+AMBIGUOUS = [
+    ("GET", "proxy/dicom/%2e%2e/%2e%2e/info/"),
+    ("GET", "proxy/dicom/..%2f..%2finfo/"),
+    ("GET", "proxy/dicom/%2E./.%2E/info/"),
+    ("GET", "proxy%2Fdicom/..%2F../info/"),
+    ("POST", "reload/%2e%2e/infer/x"),
+    ("POST", "batch/%2e%2e/loop"),
+]
+
+
+@pytest.mark.parametrize("who", ["ann", "admin"])
+def test_nobody_asks_by_a_path_that_can_be_read_in_two_ways(
+    attacker: Attacker, log_in: Callable[[str], Session], who: str
+) -> None:
+    headers = log_in(who).headers
+    requests = [
+        {"target": f"/monailabel/{target}", "method": method, "headers": headers} for method, target in AMBIGUOUS
+    ]
+    for request, answer in zip(requests, attacker.ask(*requests), strict=True):
+        assert (answer.status, "%2e" in answer.body) == (400, True), (request, answer)
+
+
+def test_a_question_may_hold_any_code(attacker: Attacker, ann: Session) -> None:
+    assert attacker.one("/monailabel/loop?x=..%2f%2e", headers=ann.headers).status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
