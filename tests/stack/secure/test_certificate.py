@@ -105,3 +105,14 @@ def test_the_labs_own_certificate_vouches_for_it(
     assert attacker.one("/api/server/about", authority=made).status == 200
     audit = play("playbooks/audit.yml", "-e", json.dumps(settings))
     assert audit.returncode == 0, audit.stdout
+
+
+def test_no_secret_stays_that_the_edge_is_not_told_any_more(
+    changed: Callable[..., None], host: Host, attacker: Attacker
+) -> None:
+    """After the test before this one, whose key is not asked for any more."""
+    secrets = "ls /etc/endolab/edge/secrets"
+    assert host.check_output(secrets) == "unknown_prometheus"
+    changed(edge_metrics_token="")
+    assert host.check_output(secrets) == ""
+    assert attacker.one("/monailabel/metrics").status == 401

@@ -226,3 +226,16 @@ def test_the_edges_root_certificate_is_read_until_it_is_fetched(
     settings = {"docker_engine_daemon_settings": {"data-root": "/srv/docker"}, "edge_root_file": str(file)}
     assert value("__edge_root_known", host, **settings) is known
     assert not value("__edge_root_known", host, **settings, restore_from="latest")
+
+
+def test_secrets_that_the_edge_is_not_told_any_more_go() -> None:
+    certificate, key, token = value("__edge_files", {})
+    there = {path: {"kind": "file"} for path in (certificate, key, token, "/etc/endolab/edge/Caddyfile")}
+
+    def leftovers(**settings: Any) -> set[str]:
+        return set(value("__edge_leftovers", {"files": there}, **settings))
+
+    assert value("__edge_leftovers", {}) == []
+    assert leftovers() == {certificate, key, token}
+    assert leftovers(edge_metrics_token="a" * 32) == {certificate, key}
+    assert leftovers(edge_certificate="file", __edge_pem="", __edge_key_pem="") == {token}
