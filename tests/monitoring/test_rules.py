@@ -50,6 +50,19 @@ def test_prometheus_reads_the_rules_and_the_settings() -> None:
     promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
+def test_several_loops_behind_one_edge_are_told_apart(tmp_path: Path) -> None:
+    """As prometheus.yml's comment has them, and by the label by which alerts and dashboard name a loop."""
+    single = "      - targets: [GPU1:443]\n"
+    text = (MONITORING / "prometheus.yml").read_text(encoding="utf-8").replace(single, "", 1)
+    text = re.sub(r"^      # (?=- targets|  labels)", "      ", text, flags=re.MULTILINE)
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    labels = [each["labels"] for each in job["static_configs"]]
+    assert [each["__metrics_path__"] for each in labels] == ["/monailabel/tools/metrics", "/monailabel/polyps/metrics"]
+    assert [each["instance"] for each in labels] == ["GPU1/tools", "GPU1/polyps"]
+    (tmp_path / "prometheus.yml").write_text(text, encoding="utf-8")
+    promtool("check", "config", "--syntax-only", str(tmp_path / "prometheus.yml"))
+
+
 def test_every_alert_fires_when_it_should_and_not_when_it_should_not() -> None:
     promtool("test", "rules", "rules_test.yml")
     tried = [case for each in CASES for case in each["alert_rule_test"]]
