@@ -1,15 +1,16 @@
 """The loop's page in a browser: with and without JavaScript, on a desk and on a phone, by day and by night.
 
-Usage: python -m tests.monitoring.test_browser     draws docs/page-desk.png and docs/page-phone.png anew
+Usage: python -m tests.monitoring.test_browser /srv/endolab/datasets/images
+draws docs/page-desk.png and docs/page-phone.png anew, of a lab that it makes in that directory, and takes away again.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -161,13 +162,15 @@ def test_what_is_wrong_stands_out(browser: Browser, tmp_path: Path) -> None:
         assert page.get_by_text("not well", exact=True).is_visible()
 
 
-def draw() -> None:
-    """Writes the pictures of the documents."""
-    with TemporaryDirectory() as folder, served(drawn(Path(folder))) as url, chromium() as browser:
+def draw(directory: Path) -> None:
+    """Writes the pictures of the documents, in which `directory`, which must not be there yet, can be read."""
+    directory.mkdir(parents=True)
+    with served(drawn(directory)) as url, chromium() as browser:
         for name, options in (("desk", {"viewport": DESK}), ("phone", {"viewport": PHONE, "color_scheme": "dark"})):
             with looked_at(browser, url, **options) as page:
                 page.screenshot(path=DOCS / f"page-{name}.png", full_page=name == "desk")
+    shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
-    draw()
+    draw(Path(sys.argv[1]))
