@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ansible
+from ansible_test._internal.host_configs import VirtualPythonConfig
+from ansible_test._internal.python_requirements import get_venv_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -29,11 +31,14 @@ SKIPPED = ["--skip-test", "pylint"]
 def prepare_home() -> None:
     """Lets ansible-test, which hands nothing but its home to pip, find what pip needs there."""
     # It would fetch what installs pip from a host of its own; Python brings that along.
-    script = HOME / ".ansible/test/cache/get_pip_24_2.py"
+    version = get_venv_packages(VirtualPythonConfig(version=PYTHON))["pip"]
+    script = HOME / f".ansible/test/cache/get_pip_{version.replace('.', '_')}.py"
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text("import ensurepip\n\nensurepip.bootstrap()\n", encoding="utf-8")
-    if not (settings := HOME / ".config").is_symlink():
-        settings.symlink_to(Path.home() / ".config")
+    settings = HOME / ".config/pip"
+    settings.parent.mkdir(exist_ok=True)
+    if not os.path.lexists(settings):
+        settings.symlink_to(Path.home() / ".config/pip")
 
 
 def main() -> int:
