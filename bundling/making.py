@@ -26,7 +26,9 @@ SBOM = "sbom.cdx.json"
 LOCK = "images.lock"
 # Those below which everything is the bundle's own, and may be taken away when it is not wanted any more.
 DIRECTORIES = ("images", "packages", "model", "wheels", "collection")
-TOP = (*DIRECTORIES, SBOM, LOCK, bundle_manifest.MANIFEST, bundle_manifest.SUM)
+# Says that a directory is a bundle's, also of one that was not finished; it stays.
+MARK = ".endolab-bundle"
+TOP = (*DIRECTORIES, MARK, SBOM, LOCK, bundle_manifest.MANIFEST, bundle_manifest.SUM)
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,12 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
 def _begin(root: Path) -> None:
     """Refuses a directory with somebody else's files, and takes away what would call an unfinished bundle whole."""
     root.mkdir(parents=True, exist_ok=True)
-    foreign = sorted(path.name for path in root.iterdir() if path.name not in TOP)
-    if foreign:
+    there = {path.name for path in root.iterdir()}
+    if foreign := sorted(there.difference(TOP) if MARK in there else there):
         raise BundleError(
             f"{root} holds {' and '.join(foreign)}, which is not of a bundle. Name an empty directory, or a new one."
         )
+    (root / MARK).touch()
     for name in (bundle_manifest.MANIFEST, bundle_manifest.SUM):
         (root / name).unlink(missing_ok=True)
 

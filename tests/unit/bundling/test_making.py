@@ -241,10 +241,21 @@ def test_what_is_not_wanted_any_more_goes(tmp_path: Path, request_of: Request, f
     assert check(root, number, 0, 60)["images"].keys() == {"cvat/ui:v2"}
 
 
-def test_a_directory_of_somebody_elses_is_refused(tmp_path: Path, request_of: Request) -> None:
-    (tmp_path / "photos").touch()
-    with pytest.raises(BundleError, match=r"holds .*photos.*, which is not of a bundle"):
-        making.make(tmp_path, request_of, silent)
+@pytest.mark.parametrize("name", ["photos", *making.DIRECTORIES])
+def test_a_directory_of_somebody_elses_is_refused(tmp_path: Path, request_of: Request, name: str) -> None:
+    file = tmp_path / "own" / name / "holiday.jpg"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(BundleError, match=f"holds {name}, which is not of a bundle"):
+        making.make(tmp_path / "own", request_of, silent)
+    assert file.exists()
+
+
+def test_what_somebody_puts_beside_a_bundle_is_named(tmp_path: Path, request_of: Request) -> None:
+    making.make(tmp_path / "bundle", request_of, silent)
+    (tmp_path / "bundle" / "photos").touch()
+    with pytest.raises(BundleError, match="holds photos, which is not of a bundle"):
+        making.make(tmp_path / "bundle", request_of, silent)
 
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_fetched(
