@@ -126,3 +126,8 @@ def test_a_host_finds_each_suite_in_the_bundle() -> None:
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg",
     ]
     assert "BindReadOnlyPaths=/srv/bundle:/run/endolab-bundle/bundle\n" in files["endolab-bundle.service"]
+
+
+def test_what_is_done_before_a_host_is_written_down_brings_no_package() -> None:
+    tasks = load(PLAYBOOKS / "tasks/bundle.yml")
+    assert [task["name"] for task in tasks if {"ansible.builtin.apt", "ansible.builtin.package"} & task.keys()] == []
