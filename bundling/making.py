@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,7 +104,9 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
     controller.fill_collection(request.checkout, root / "collection")
     names = {image.descriptor["annotations"][images.NAME]: image.descriptor["digest"] for image in found}
     suites = {each.name: each.suites for each in request.sources if each.suites}
-    return _close(root, {"system": request.system, "suites": suites, "images": names}, say)
+    number = _close(root, {"system": request.system, "suites": suites, "images": names}, say)
+    _let_all_read(root)
+    return number
 
 
 def _begin(root: Path) -> None:
@@ -191,3 +194,13 @@ def _close(root: Path, about: dict[str, Any], say: Callable[[str], object]) -> s
     files = {path: {"size": sizes[path], "sha256": sums[path]} for path in sorted(sizes)}
     (root / SBOM).write_text(sbom.bill({**about, "files": files}), encoding="utf-8")
     return str(bundle_manifest.write(root, about, {**sums, SBOM: digest(root / SBOM)}))
+
+
+def _let_all_read(root: Path) -> None:
+    """Whatever the umask here: what serves it on a host is nobody there."""
+    for path in (root, *root.rglob("*")):
+        mode = path.lstat().st_mode
+        wanted = mode | (0o555 if path.is_dir() else 0o444)
+        if mode != wanted:
+            with suppress(PermissionError):  # a file system without modes of its own
+                path.chmod(wanted)

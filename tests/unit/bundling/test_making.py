@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import zipfile
@@ -249,6 +250,17 @@ def test_a_directory_of_somebody_elses_is_refused(tmp_path: Path, request_of: Re
     with pytest.raises(BundleError, match=f"holds {name}, which is not of a bundle"):
         making.make(tmp_path / "own", request_of, silent)
     assert file.exists()
+
+
+def test_a_host_can_serve_one_that_was_made_by_somebody_careful(tmp_path: Path, request_of: Request) -> None:
+    root = tmp_path / "bundle"
+    before = os.umask(0o077)
+    try:
+        making.make(root, request_of, silent)
+    finally:
+        os.umask(before)
+    assert {path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o044 != 0o044} == set()
+    assert {path for path in (root, *root.rglob("*/")) if path.stat().st_mode & 0o011 != 0o011} == set()
 
 
 def test_what_somebody_puts_beside_a_bundle_is_named(tmp_path: Path, request_of: Request) -> None:
