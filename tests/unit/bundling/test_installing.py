@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,9 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+from tests.unit.roles.test_checks import HOST as DEBIAN
 from tests.unit.roles.test_checks import ROLES, trusted, variables_of
+from tests.unit.roles.test_checks import refusals as refusals_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = ROOT / "playbooks"
@@ -39,10 +46,10 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def templated(name: str, **known: Any) -> Any:
+def templated(name: str, listeners: Sequence[dict[str, Any]] = (), **known: Any) -> Any:
     """A variable of the playbooks, on a host that has the bundle of FOUND."""
     settings = {each: value for file in ("bundle.yml", "ports.yml") for each, value in load(ALL / file).items()}
-    host = {"os": HOST, "architecture": HOST["architecture"]}
+    host = {"os": HOST, "architecture": HOST["architecture"], "ports": {"8500": listeners}}
     facts = {"ansible_facts": {"endolab_host": host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
     wanted = {"bundle": "/srv/bundle", **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
     templar = Templar(loader=DataLoader(), variables=trusted({**settings, **facts, **wanted, **known}))
@@ -79,6 +86,41 @@ def test_what_is_locked_is_fetched_by_its_digest() -> None:
     known = images({"redis": "redis:7", "opa": "opa/opa:1"}, {"redis": DIGEST})
     assert templated("__bundle_image_names", **known) == ["redis:7", "opa/opa:1"]
     assert templated("__bundle_image_sources", **known) == [f"{REGISTRY}redis:7@{DIGEST}", f"{REGISTRY}opa/opa:1"]
+
+
+def test_who_has_its_port_is_named(tmp_path: Path) -> None:
+    (said,) = refusals(listeners=[listener("gitea")])
+    assert said.startswith("Port 8500 on gpu1, where the bundle is to be served, is taken by gitea. Stop that program")
+    # One of a run that was broken off is started anew.
+    assert refusals(listeners=[listener(name_of_server(tmp_path))]) == []
+
+
+def listener(process: str) -> dict[str, Any]:
+    return {"address": "127.0.0.1", "process": process, "container": None}
+
+
+def name_of_server(directory: Path) -> str:
+    """The name that its process has for others, once it listens."""
+    (directory / "images").mkdir()
+    (directory / "images/index.json").write_text('{"manifests": []}', encoding="utf-8")
+    notified = directory / "notify"
+    command = [sys.executable, str(PLAYBOOKS / "files/bundle_server.py"), "0", str(directory)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(notified))
+        with subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": str(notified)}) as server:
+            try:
+                notify.settimeout(60)
+                assert notify.recv(100) == b"READY=1"
+                return Path(f"/proc/{server.pid}/comm").read_text(encoding="utf-8").strip()
+            finally:
+                server.kill()
+
+
+def test_no_other_service_of_the_host_has_its_port() -> None:
+    both = "no two services have the same port"
+    settings = {"ansible_play_hosts_all": ["gpu1"], "cvat_grafana_port": 8500}
+    assert both not in refusals_of(DEBIAN, ["__inventory_checks"], **settings)
+    assert both in refusals_of(DEBIAN, ["__inventory_checks"], bundle="/srv/bundle", **settings)
 
 
 @pytest.mark.parametrize(
