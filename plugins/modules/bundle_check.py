@@ -90,8 +90,8 @@ def check(root: Path, expected: str, skip: int, seconds: int) -> dict[str, objec
             done += 1
     if faults:
         raise BundleError(
-            f"The bundle in {root} is not whole: {'; '.join(faults)}. Copy these files again, with"
-            " `rsync --checksum`, or take away what is not of it; then run this again."
+            f"The bundle in {root} is not whole: {'; '.join(faults)}. Copy it again, with"
+            " `rsync --archive --checksum --delete`, or take away what is not of it; then run this again."
         )
     sizes = [entry["size"] for entry in files.values()]
     return {

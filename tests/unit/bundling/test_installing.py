@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def templated(name: str, listeners: Sequence[dict[str, Any]] = (), **known: Any) -> Any:
+def templated(name: str, host: Mapping[str, Any] = {}, listeners: Sequence[dict[str, Any]] = (), **known: Any) -> Any:
     """A variable of the playbooks, on a host that has the bundle of FOUND."""
     settings = {each: value for file in ("bundle.yml", "ports.yml") for each, value in load(ALL / file).items()}
-    host = {"os": HOST, "architecture": HOST["architecture"], "ports": {"8500": listeners}}
-    facts = {"ansible_facts": {"endolab_host": host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
+    is_host = {"os": HOST, "architecture": HOST["architecture"], "ports": {"8500": listeners}, **host}
+    facts = {"ansible_facts": {"endolab_host": is_host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
     wanted = {"bundle": "/srv/bundle", **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
     templar = Templar(loader=DataLoader(), variables=trusted({**settings, **facts, **wanted, **known}))
     return templar.template(trusted(settings[name]))
@@ -68,7 +68,12 @@ def test_a_bundle_for_such_hosts_is_taken() -> None:
 def test_a_bundle_for_other_hosts_is_refused(key: str, value: str) -> None:
     (said,) = refusals(__bundle_found={**FOUND, "system": {**HOST, key: value}})
     assert said.startswith("The bundle in /srv/bundle is for ")
-    assert "and gpu1 is debian trixie amd64." in said
+    assert "and gpu1 is debian trixie amd64. Make one with bundle_system" in said
+
+
+def test_a_host_that_no_bundle_can_be_made_for_is_told_so() -> None:
+    (said,) = refusals(host={"os": {"id": "rocky", "codename": "", "family": "redhat"}})
+    assert said.endswith("Bundles are for Debian alone; let this host reach a network.")
 
 
 def test_an_image_that_it_lacks_is_named() -> None:
