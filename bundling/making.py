@@ -104,7 +104,14 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
     controller.fill_collection(request.checkout, root / "collection")
     names = {image.descriptor["annotations"][images.NAME]: image.descriptor["digest"] for image in found}
     suites = {each.name: each.suites for each in request.sources if each.suites}
-    number = _close(root, {"system": request.system, "suites": suites, "images": names}, say)
+    about = {
+        "system": request.system,
+        "suites": suites,
+        "images": names,
+        "packages": request.packages,
+        "model": {"name": request.model.name, "checksum": request.model.checksum},
+    }
+    number = _close(root, about, say)
     _let_all_read(root)
     return number
 

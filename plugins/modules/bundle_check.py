@@ -53,6 +53,15 @@ images:
   description: Digests of its images, by their names.
   returned: success
   type: dict
+packages:
+  description: The packages that it was made for, some with C(=) and a version; it holds what they need, too.
+  returned: success
+  type: list
+  elements: str
+model:
+  description: C(name) and C(checksum) of the model bundle.
+  returned: success
+  type: dict
 total:
   description: Bytes of all its files.
   returned: success
@@ -95,7 +104,7 @@ def check(root: Path, expected: str, skip: int, seconds: int) -> dict[str, objec
         )
     sizes = [entry["size"] for entry in files.values()]
     return {
-        **{key: manifest[key] for key in ("system", "suites", "images")},
+        **{key: manifest[key] for key in ("system", "suites", "images", "packages", "model")},
         "total": sum(sizes),
         "checked": {"files": skip + done, "bytes": sum(sizes[: skip + done])},
         "whole": skip + done == len(files),

@@ -25,8 +25,21 @@ PLAYBOOKS = ROOT / "playbooks"
 ALL = PLAYBOOKS / "group_vars" / "all"
 DIGEST, OTHER = (f"sha256:{digit * 64}" for digit in "01")
 HOST = {"id": "debian", "codename": "trixie", "architecture": "amd64"}
-FOUND = {"system": HOST, "suites": {"distribution": "trixie trixie-updates"}, "images": {"redis:7": DIGEST}}
-
+MODEL = {"name": "tools", "checksum": "sha1:0"}
+FOUND = {
+    "system": HOST,
+    "suites": {"distribution": "trixie trixie-updates"},
+    "images": {"redis:7": DIGEST},
+    "packages": ["nftables", "nvidia-container-toolkit=1.18.0-1"],
+    "model": MODEL,
+}
+# What the roles say that such a host needs.
+NEEDED = {
+    "__bundle_packages": FOUND["packages"],
+    "groups": {"monailabel": ["gpu1"]},
+    "monailabel_bundle_name": MODEL["name"],
+    "monailabel_bundle_checksum": MODEL["checksum"],
+}
 
 REGISTRY = "127.0.0.1:8500/"
 
@@ -51,7 +64,7 @@ def templated(name: str, host: Mapping[str, Any] = {}, listeners: Sequence[dict[
     settings = {each: value for file in ("bundle.yml", "ports.yml") for each, value in load(ALL / file).items()}
     is_host = {"os": HOST, "architecture": HOST["architecture"], "ports": {"8500": listeners}, **host}
     facts = {"ansible_facts": {"endolab_host": is_host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
-    wanted = {"bundle": "/srv/bundle", **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
+    wanted = {"bundle": "/srv/bundle", **NEEDED, **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
     templar = Templar(loader=DataLoader(), variables=trusted({**settings, **facts, **wanted, **known}))
     return templar.template(trusted(settings[name]))
 
@@ -91,6 +104,18 @@ def test_what_is_locked_is_fetched_by_its_digest() -> None:
     known = images({"redis": "redis:7", "opa": "opa/opa:1"}, {"redis": DIGEST})
     assert templated("__bundle_image_names", **known) == ["redis:7", "opa/opa:1"]
     assert templated("__bundle_image_sources", **known) == [f"{REGISTRY}redis:7@{DIGEST}", f"{REGISTRY}opa/opa:1"]
+
+
+def test_packages_that_it_lacks_are_named() -> None:
+    (said,) = refusals(__bundle_packages=["nftables", "nvidia-container-toolkit=1.19.0-1"])
+    assert said.startswith("The bundle in /srv/bundle lacks the packages nvidia-container-toolkit=1.19.0-1, which gpu1")
+
+
+@pytest.mark.parametrize("known", [{"monailabel_bundle_name": "other"}, {"monailabel_bundle_checksum": "sha1:1"}])
+def test_another_model_is_refused_where_there_is_to_be_one(known: dict[str, str]) -> None:
+    (said,) = refusals(**known)
+    assert said.startswith("The bundle in /srv/bundle holds the model tools, sha1:0, and gpu1 is to have ")
+    assert refusals(groups={"monailabel": []}, **known) == []
 
 
 def test_who_has_its_port_is_named(tmp_path: Path) -> None:

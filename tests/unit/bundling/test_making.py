@@ -141,6 +141,8 @@ def test_it_holds_all_and_is_whole(tmp_path: Path, request_of: Request, layout: 
     assert found["images"] == {
         each["annotations"]["org.opencontainers.image.ref.name"]: each["digest"] for each in layout.index
     }
+    assert found["packages"] == ["tool"]
+    assert found["model"] == {"name": "tools", "checksum": request_of.model.checksum}
     packages = {
         path.relative_to(root / "packages").as_posix() for path in (root / "packages").rglob("*") if path.is_file()
     }
