@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,9 @@ SBOM = "sbom.cdx.json"
 LOCK = "images.lock"
 # Those below which everything is the bundle's own, and may be taken away when it is not wanted any more.
 DIRECTORIES = ("images", "packages", "model", "wheels", "collection")
-TOP = (*DIRECTORIES, SBOM, LOCK, bundle_manifest.MANIFEST, bundle_manifest.SUM)
+# Says that a directory is a bundle's, also of one that was not finished; it stays.
+MARK = ".endolab-bundle"
+TOP = (*DIRECTORIES, MARK, SBOM, LOCK, bundle_manifest.MANIFEST, bundle_manifest.SUM)
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,27 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
     controller.fill_collection(request.checkout, root / "collection")
     names = {image.descriptor["annotations"][images.NAME]: image.descriptor["digest"] for image in found}
     suites = {each.name: each.suites for each in request.sources if each.suites}
-    return _close(root, {"system": request.system, "suites": suites, "images": names}, say)
+    about = {
+        "system": request.system,
+        "suites": suites,
+        "images": names,
+        "packages": request.packages,
+        "model": {"name": request.model.name, "checksum": request.model.checksum},
+    }
+    number = _close(root, about, say)
+    _let_all_read(root)
+    return number
 
 
 def _begin(root: Path) -> None:
     """Refuses a directory with somebody else's files, and takes away what would call an unfinished bundle whole."""
     root.mkdir(parents=True, exist_ok=True)
-    foreign = sorted(path.name for path in root.iterdir() if path.name not in TOP)
-    if foreign:
+    there = {path.name for path in root.iterdir()}
+    if foreign := sorted(there.difference(TOP) if MARK in there else there):
         raise BundleError(
             f"{root} holds {' and '.join(foreign)}, which is not of a bundle. Name an empty directory, or a new one."
         )
+    (root / MARK).touch()
     for name in (bundle_manifest.MANIFEST, bundle_manifest.SUM):
         (root / name).unlink(missing_ok=True)
 
@@ -188,3 +201,13 @@ def _close(root: Path, about: dict[str, Any], say: Callable[[str], object]) -> s
     files = {path: {"size": sizes[path], "sha256": sums[path]} for path in sorted(sizes)}
     (root / SBOM).write_text(sbom.bill({**about, "files": files}), encoding="utf-8")
     return str(bundle_manifest.write(root, about, {**sums, SBOM: digest(root / SBOM)}))
+
+
+def _let_all_read(root: Path) -> None:
+    """Whatever the umask here: what serves it on a host is nobody there."""
+    for path in (root, *root.rglob("*")):
+        mode = path.lstat().st_mode
+        wanted = mode | (0o555 if path.is_dir() else 0o444)
+        if mode != wanted:
+            with suppress(PermissionError):  # a file system without modes of its own
+                path.chmod(wanted)

@@ -69,9 +69,7 @@ class Apt:
     def run(self, *arguments: str) -> str:
         """What apt-get prints. Raises BundleError where it fails."""
         if shutil.which("apt-get") is None:
-            raise BundleError(
-                "There is no apt-get here. Make the bundle on Debian or Ubuntu, as its packages are theirs."
-            )
+            raise BundleError("There is no apt-get here. Make the bundle on Debian, as its packages are Debian's.")
         environment = {**os.environ, "APT_CONFIG": str(self.root / "apt.conf"), "LC_ALL": "C"}
         done = subprocess.run(["apt-get", *arguments], env=environment, text=True, capture_output=True)
         if done.returncode:

@@ -53,6 +53,15 @@ images:
   description: Digests of its images, by their names.
   returned: success
   type: dict
+packages:
+  description: The packages that it was made for, some with C(=) and a version; it holds what they need, too.
+  returned: success
+  type: list
+  elements: str
+model:
+  description: C(name) and C(checksum) of the model bundle.
+  returned: success
+  type: dict
 total:
   description: Bytes of all its files.
   returned: success
@@ -90,12 +99,12 @@ def check(root: Path, expected: str, skip: int, seconds: int) -> dict[str, objec
             done += 1
     if faults:
         raise BundleError(
-            f"The bundle in {root} is not whole: {'; '.join(faults)}. Copy these files again, with"
-            " `rsync --checksum`, or take away what is not of it; then run this again."
+            f"The bundle in {root} is not whole: {'; '.join(faults)}. Copy it again, with"
+            " `rsync --archive --checksum --delete`, or take away what is not of it; then run this again."
         )
     sizes = [entry["size"] for entry in files.values()]
     return {
-        **{key: manifest[key] for key in ("system", "suites", "images")},
+        **{key: manifest[key] for key in ("system", "suites", "images", "packages", "model")},
         "total": sum(sizes),
         "checked": {"files": skip + done, "bytes": sum(sizes[: skip + done])},
         "whole": skip + done == len(files),

@@ -18,6 +18,8 @@ ABOUT = {
     "system": {"id": "debian", "codename": "trixie", "architecture": "amd64"},
     "suites": {},
     "images": {"redis:7": "x"},
+    "packages": ["nftables"],
+    "model": {"name": "tools", "checksum": "sha1:0"},
 }
 FILES = {"images/blobs/sha256/aa": b"a layer", "packages/docker/x.deb": b"a package", "model/tools.zip": b"a model"}
 TOTAL = sum(map(len, FILES.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import zipfile
@@ -140,6 +141,8 @@ def test_it_holds_all_and_is_whole(tmp_path: Path, request_of: Request, layout: 
     assert found["images"] == {
         each["annotations"]["org.opencontainers.image.ref.name"]: each["digest"] for each in layout.index
     }
+    assert found["packages"] == ["tool"]
+    assert found["model"] == {"name": "tools", "checksum": request_of.model.checksum}
     packages = {
         path.relative_to(root / "packages").as_posix() for path in (root / "packages").rglob("*") if path.is_file()
     }
@@ -241,10 +244,32 @@ def test_what_is_not_wanted_any_more_goes(tmp_path: Path, request_of: Request, f
     assert check(root, number, 0, 60)["images"].keys() == {"cvat/ui:v2"}
 
 
-def test_a_directory_of_somebody_elses_is_refused(tmp_path: Path, request_of: Request) -> None:
-    (tmp_path / "photos").touch()
-    with pytest.raises(BundleError, match=r"holds .*photos.*, which is not of a bundle"):
-        making.make(tmp_path, request_of, silent)
+@pytest.mark.parametrize("name", ["photos", *making.DIRECTORIES])
+def test_a_directory_of_somebody_elses_is_refused(tmp_path: Path, request_of: Request, name: str) -> None:
+    file = tmp_path / "own" / name / "holiday.jpg"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(BundleError, match=f"holds {name}, which is not of a bundle"):
+        making.make(tmp_path / "own", request_of, silent)
+    assert file.exists()
+
+
+def test_a_host_can_serve_one_that_was_made_by_somebody_careful(tmp_path: Path, request_of: Request) -> None:
+    root = tmp_path / "bundle"
+    before = os.umask(0o077)
+    try:
+        making.make(root, request_of, silent)
+    finally:
+        os.umask(before)
+    assert {path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o044 != 0o044} == set()
+    assert {path for path in (root, *root.rglob("*/")) if path.stat().st_mode & 0o011 != 0o011} == set()
+
+
+def test_what_somebody_puts_beside_a_bundle_is_named(tmp_path: Path, request_of: Request) -> None:
+    making.make(tmp_path / "bundle", request_of, silent)
+    (tmp_path / "bundle" / "photos").touch()
+    with pytest.raises(BundleError, match="holds photos, which is not of a bundle"):
+        making.make(tmp_path / "bundle", request_of, silent)
 
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_fetched(

@@ -70,7 +70,7 @@ class Fleet:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         shutil.copytree(ROOT / "playbooks", directory / "playbooks")
-        for name, first in {"inventory": "", "lock": HOST, "host": HOST, "found": ""}.items():
+        for name, first in {"inventory": "", "lock": HOST, "host": HOST, "found": "", "bundle_gone": ""}.items():
             step = first + STEP.format(step=name, directory=directory)
             (directory / f"playbooks/tasks/{name}.yml").write_text(step, encoding="utf-8")
         collection = directory / "collections/ansible_collections/endolab/active_learning"
@@ -203,6 +203,11 @@ def test_without_cvat_and_the_edge_nobody_goes_on(fleet: Fleet, wrong: dict[str,
     if last == "monailabel/preflight":
         assert "front cannot go on, for what is said above, and the other hosts are of no use without CVAT" in said
         assert "found" not in fleet.steps()
+
+
+def test_where_the_run_ends_early_no_bundle_is_served_any_more(fleet: Fleet) -> None:
+    fleet.run(breaks={FRONT: "docker_engine/main"}, __bundle_served={})
+    assert fleet.did("bundle_gone") == GPUS
 
 
 @pytest.mark.parametrize(

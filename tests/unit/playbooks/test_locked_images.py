@@ -168,6 +168,12 @@ def test_a_lab_that_wants_no_lock_gets_none(lab: Lab) -> None:
     assert "so that this lab has no lock" in lab.said
 
 
+def test_where_images_come_from_a_bundle_no_registry_is_asked(lab: Lab) -> None:
+    assert lab.run(bundle="/srv/bundle") != 0
+    assert "gpu1 has its images from the bundle in /srv/bundle, and no registry to ask." in lab.said
+    assert lab.asked() == []
+
+
 PULL = """
 - hosts: gpu1
   gather_facts: false

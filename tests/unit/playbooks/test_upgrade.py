@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -101,3 +102,10 @@ def test_a_lab_with_archives_is_upgraded() -> None:
 def test_a_host_without_a_lab_is_refused_unless_an_upgrade_was_broken_off_there() -> None:
     assert refusals(containers={"somebody": "else:1"}) == ["there is a lab to upgrade"]
     assert refusals(containers={}, notes=True) == []
+
+
+def test_after_going_back_no_bundle_is_served_any_more() -> None:
+    roll_back = ROOT / "playbooks/tasks/upgrade/roll_back.yml"
+    *_, gone, failed = yaml.safe_load(roll_back.read_text(encoding="utf-8"))
+    assert gone["ansible.builtin.include_tasks"] == "../bundle_gone.yml"
+    assert "ansible.builtin.fail" in failed
