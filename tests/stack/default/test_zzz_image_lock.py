@@ -91,7 +91,7 @@ def test_a_run_makes_containers_anew_from_the_same_bytes_and_the_next_changes_no
 @pytest.mark.parametrize(
     ("digits", "sentence"),
     [
-        ("0" * 64, f"caddy@sha256:{'0' * 64} (manifest unknown: manifest unknown). Let that registry have what"),
+        ("0" * 64, f"caddy@sha256:{'0' * 64} (manifest unknown: manifest unknown). Have it copied to that registry."),
         ("0", 'caddy is "caddy:2.10.2@sha256:0", and not caddy:2.10.2@sha256: with 64'),
     ],
     ids=["a digest that the registry lacks", "a damaged line"],
