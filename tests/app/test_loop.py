@@ -210,7 +210,10 @@ def test_a_fault_at_any_call_is_survived(
         return hit
 
     site.proxy.break_with(fault, when)
-    site.turns()
+    for _ in range(5):
+        site.turns()
+        if struck or not site.loop.status["error"]:  # waits are so short that a busy machine is a fault, too
+            break
     if not struck:
         site.annotate()
         site.turns()

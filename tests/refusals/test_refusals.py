@@ -187,7 +187,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "several lines": [
         (
             {"edge_name": "gpu\n", "edge_acme_email": "a@b\u202e"},
-            "edge_acme_email and edge_name of endolab-bare",
+            "edge_acme_email and edge_name and edge_root_file of endolab-bare",
         ),
         ({"monailabel_conf": {"cvat_project": "a\nb"}}, "monailabel_conf of endolab-bare holds a line break"),
     ],
