@@ -209,14 +209,18 @@ def test_a_fault_at_any_call_is_survived(
             struck.append(path)
         return hit
 
+    def turns() -> None:
+        """Until the fault has come or nothing is left to do: waits are so short that a busy machine is a fault, too."""
+        for _ in range(5):
+            site.turns()
+            if struck or not site.loop.status["error"]:
+                break
+
     site.proxy.break_with(fault, when)
-    for _ in range(5):
-        site.turns()
-        if struck or not site.loop.status["error"]:  # waits are so short that a busy machine is a fault, too
-            break
+    turns()
     if not struck:
         site.annotate()
-        site.turns()
+        turns()
     assert struck, "the fault has come"
     if fault is not Fault.AFTER:  # a lost answer to a question is asked for again, and that is all
         assert site.loop.status["error"], "it has been seen"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "CVAT_REDIS_ONDISK_HOST": "kvrocks",
     "CVAT_REDIS_ONDISK_PASSWORD": PASSWORD,
 }
+QUEUES = ("import", "export")  # those that have a worker
 OPA = [
     "run",
     "--server",
@@ -122,18 +123,22 @@ def running(engine: docker.DockerClient) -> Iterator[Cvat]:
         published = {"8080/tcp": ("127.0.0.1", None)}
         command = ["init", "run", "server", "nginx"]
         start("server", SERVER, alias="cvat-server", command=command, ports=published, **backend)
-        for queue in ("import", "export"):
+        for queue in QUEUES:
             start(queue, SERVER, command=["run", "worker", queue], **backend)
 
         containers["server"].reload()
         (binding,) = containers["server"].ports["8080/tcp"] or []
         cvat = Cvat(containers, f"http://{binding['HostIp']}:{binding['HostPort']}")
-        wait_until(lambda: healthy(cvat), 90, "CVAT's stand-in is healthy")
+        wait_until(lambda: healthy(cvat, containers), 90, "CVAT's stand-in is healthy")
         yield cvat
 
 
-def healthy(cvat: Cvat) -> bool:
+def healthy(cvat: Cvat, started: Collection[str]) -> bool:
+    """Whether CVAT says so, and each worker among what was started, which CVAT does not ask."""
     try:
-        return cvat.health().status_code == 200
+        if cvat.health().status_code != 200:
+            return False
     except requests.ConnectionError:
         return False
+    probe = ("workerprobe", "--expected-num-workers", "1")
+    return all(cvat.manage(queue, *probe, queue)[0] == 0 for queue in QUEUES if queue in started)
