@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ OPTIONS = {
     "force": {"type": "bool", "default": False},
 }
 TELL = 10  # seconds after which who waits is told again for whom
+YES_OR_NO = {"true", "false", "yes", "no"}
 
 
 def owner() -> str:
@@ -41,11 +43,29 @@ def owner() -> str:
     return str(os.getuid())
 
 
+def unclear(wait: Any, force: Any) -> list[str]:
+    """What cannot be meant by the two variables that say how to meet others, each with what mends it."""
+    faults = []
+    if not re.fullmatch("[0-9]+", str(wait)):
+        faults.append(
+            f'endolab_lock_wait is "{wait}". Write for how many seconds to wait for somebody else who changes a host, '
+            "0 or more; 600 are ten minutes."
+        )
+    if str(force).lower() not in YES_OR_NO:
+        faults.append(
+            f'endolab_lock_break is "{force}". Write true to take the hosts from a run that is known to be dead, or '
+            "leave it out."
+        )
+    return faults
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs in a worker process of ansible-playbook's."""
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        if faults := unclear(self._task.args.get("wait", 0), self._task.args.get("force", False)):
+            return {"failed": True, "msg": "\n".join(faults)}
         _, options = self.validate_argument_spec(argument_spec=OPTIONS)
         # Where the run was killed, getppid() is somebody else.
         parent = multiprocessing.parent_process()

@@ -15,7 +15,7 @@ from tests.unit.roles.test_checks import ROLES
 # What every role has, and the playbooks that each has a task for it in.
 FILES = [
     *["meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "vars/main.yml"],
-    *["tasks/main.yml", "tasks/preflight.yml", "tasks/teardown.yml"],
+    *[f"tasks/{name}.yml" for name in ("main", "alone", "preflight", "converge", "teardown")],
 ]
 PLAYBOOKS = ["preflight.yml", "site.yml", "tasks/verify.yml", "tasks/upgrade/stack.yml", "teardown.yml"]
 

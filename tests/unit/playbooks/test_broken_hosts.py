@@ -22,11 +22,11 @@ from tests.unit.roles.test_checks import ROLES, trusted, variables_of
 ROOT = Path(__file__).resolve().parents[3]
 
 # What the plays of site.yml and rotate.yml call, each of which fails where it is told to: roles, and their task files.
-CALL = re.compile(r"_role:\n +name: endolab\.active_learning\.(\w+)\n(?: +tasks_from: (\w+)\n)?")
+CALL = re.compile(r"_role:\n +name: endolab\.active_learning\.(\w+)\n +tasks_from: (\w+)\n")
 CALLED = {
-    (role, step or "main")
+    call
     for name in ("preflight", "site", "rotate")
-    for role, step in CALL.findall((ROOT / f"playbooks/{name}.yml").read_text(encoding="utf-8"))
+    for call in CALL.findall((ROOT / f"playbooks/{name}.yml").read_text(encoding="utf-8"))
 }
 STEP = """
 - name: Step {step}
@@ -110,6 +110,7 @@ class Fleet:
                     "__backup_wanted": True,
                     "__backup_left": False,
                     "__monailabel_absent": ["monailabel"],
+                    **{f"__{role}_checks": [] for role in ROLES},
                 },
             },
             **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},
@@ -140,6 +141,11 @@ class Fleet:
         """What was begun."""
         return set(re.findall(r"^TASK \[.*Step (\S+)\]", self._said, re.M))
 
+    def refusals(self) -> dict[str, str]:
+        """What each host has failed for first."""
+        faults = reversed(re.findall(r"^fatal: \[(\w+)\]: FAILED! => (.*)", self._said, re.M))
+        return {host: json.loads(fault)["msg"] for host, fault in faults}
+
     def waits(self) -> list[str]:
         """The hosts that a connection was waited for in vain, each as often as that was."""
         dead = self._directory / "dead"
@@ -161,21 +167,21 @@ def test_nobody_is_named_where_all_are_done(fleet: Fleet) -> None:
     status, said = fleet.run()
     assert status == 0, said
     assert named(said) == ""
-    assert fleet.did("monailabel/main") == GPUS
-    assert fleet.did("hop/main") == GPUS
-    assert fleet.did("nvidia_container_toolkit/main") == fleet.did("nvidia_container_toolkit/smoke") == GPUS
-    assert fleet.did("cvat/main") == [FRONT]
+    assert fleet.did("monailabel/converge") == GPUS
+    assert fleet.did("hop/converge") == GPUS
+    assert fleet.did("nvidia_container_toolkit/converge") == fleet.did("nvidia_container_toolkit/smoke") == GPUS
+    assert fleet.did("cvat/converge") == [FRONT]
     assert "backup/restore" not in fleet.steps()
 
 
 def test_the_others_go_on_and_who_is_not_done_is_named(fleet: Fleet) -> None:
     status, said = fleet.run(
-        dead=("gpu1",), breaks={"gpu2": "monailabel/preflight", "gpu3": "nvidia_container_toolkit/main"}
+        dead=("gpu1",), breaks={"gpu2": "monailabel/preflight", "gpu3": "nvidia_container_toolkit/converge"}
     )
     assert status != 0
-    assert fleet.did("edge/main") == [FRONT]
-    assert fleet.did("monailabel/main") == []
-    assert fleet.did("firewall/main") == [FRONT, "gpu3"]
+    assert fleet.did("edge/converge") == [FRONT]
+    assert fleet.did("monailabel/converge") == []
+    assert fleet.did("firewall/converge") == [FRONT, "gpu3"]
     assert named(said) == (
         "3 of 4 hosts are not done: gpu1 (cannot be reached); gpu2 (Step monailabel/preflight: "
         "monailabel/preflight fails on gpu2.); gpu3 (broke or was lost on the way, as said above). The others are. "
@@ -189,8 +195,8 @@ def test_the_others_go_on_and_who_is_not_done_is_named(fleet: Fleet) -> None:
     [
         ({"dead": (FRONT,)}, "monailabel/preflight"),
         ({"breaks": {FRONT: "cvat/preflight"}}, "monailabel/preflight"),
-        ({"breaks": {FRONT: "docker_engine/main"}}, "docker_engine/main"),
-        ({"breaks": {FRONT: "cvat/main"}}, "cvat/main"),
+        ({"breaks": {FRONT: "docker_engine/converge"}}, "docker_engine/converge"),
+        ({"breaks": {FRONT: "cvat/converge"}}, "cvat/converge"),
         ({"breaks": {FRONT: "hop/keys"}}, "hop/keys"),
     ],
     ids=["dead", "refused", "without Docker", "without CVAT", "without keys"],
@@ -199,14 +205,14 @@ def test_without_cvat_and_the_edge_nobody_goes_on(fleet: Fleet, wrong: dict[str,
     status, said = fleet.run(**wrong)
     assert status != 0
     assert last in fleet.steps()
-    assert "monailabel/main" not in fleet.steps()
+    assert "monailabel/converge" not in fleet.steps()
     if last == "monailabel/preflight":
         assert "front cannot go on, for what is said above, and the other hosts are of no use without CVAT" in said
         assert "found" not in fleet.steps()
 
 
 def test_where_the_run_ends_early_no_bundle_is_served_any_more(fleet: Fleet) -> None:
-    fleet.run(breaks={FRONT: "docker_engine/main"}, __bundle_served={})
+    fleet.run(breaks={FRONT: "docker_engine/converge"}, __bundle_served={})
     assert fleet.did("bundle_gone") == GPUS
 
 
@@ -232,30 +238,42 @@ def test_upgrades_and_new_credentials_are_whole(playbook: str) -> None:
     assert first["vars"]["__run_whole"] is True
 
 
-@pytest.mark.parametrize("step", ["firewall/main", "backup/check", "backup/restore"])
+@pytest.mark.parametrize("step", ["firewall/converge", "backup/check", "backup/restore"])
 def test_a_restore_ends_where_one_host_fails(fleet: Fleet, step: str) -> None:
     status, _ = fleet.run("restore.yml", breaks={"gpu1": step})
     assert status != 0
     assert step in fleet.steps()
     assert ("backup/restore" in fleet.steps()) is (step == "backup/restore")
-    assert fleet.steps().isdisjoint({"backup/schedule", "monailabel/main", "backup/settle"})
+    assert fleet.steps().isdisjoint({"backup/schedule", "monailabel/converge", "backup/settle"})
 
 
 def test_who_has_its_archive_back_and_no_loop_keeps_it_in_mind(fleet: Fleet) -> None:
-    status, said = fleet.run("restore.yml", breaks={"gpu1": "monailabel/main"})
+    status, said = fleet.run("restore.yml", breaks={"gpu1": "monailabel/converge"})
     assert status != 0
     assert fleet.did("backup/settle") == [FRONT, "gpu2", "gpu3"]
-    assert named(said).startswith("1 of 4 hosts is not done: gpu1 (Step monailabel/main: ")
+    assert named(said).startswith("1 of 4 hosts is not done: gpu1 (Step monailabel/converge: ")
 
 
 def test_batches_go_on_after_a_broken_one_and_one_that_was_lost_while_it_waited(fleet: Fleet) -> None:
-    status, said = fleet.run(endolab_serial=[1, "50%"], breaks={"gpu1": "monailabel/main"}, lost=["gpu2"])
+    status, said = fleet.run(endolab_serial=[1, "50%"], breaks={"gpu1": "monailabel/converge"}, lost=["gpu2"])
     assert status != 0
-    assert fleet.did("monailabel/main") == ["gpu3"]
+    assert fleet.did("monailabel/converge") == ["gpu3"]
     assert re.match(
-        r"2 of 4 hosts are not done: gpu1 \(Step monailabel/main: .*\); gpu2 \(The host is still there: .*\)\.",
+        r"2 of 4 hosts are not done: gpu1 \(Step monailabel/converge: .*\); gpu2 \(The host is still there: .*\)\.",
         named(said),
     ), said
+
+
+def test_all_that_a_host_is_refused_for_is_said_at_once(fleet: Fleet) -> None:
+    status, _ = fleet.run(
+        __docker_engine_checks=[{"that": False, "otherwise": "Docker cannot run here."}],
+        __cvat_checks=[{"that": False, "otherwise": "CVAT cannot run here."}],
+    )
+    assert status != 0
+    assert fleet.refusals() == {
+        FRONT: "Docker cannot run here.\nCVAT cannot run here.",
+        **dict.fromkeys(GPUS, "Docker cannot run here."),
+    }
 
 
 @pytest.mark.parametrize("serial", [3, "3", "25%", [1, "50%"]], ids=str)
@@ -282,7 +300,7 @@ def test_what_preflight_remembers_has_a_name_of_its_own() -> None:
     """A fact beats a role's variable of the same name, in a second preflight of the same run, too."""
     preflight = (ROOT / "playbooks/preflight.yml").read_text(encoding="utf-8")
     facts = re.findall(r"^ {12}(__\w+): ", preflight.partition("set_fact:")[2], re.MULTILINE)
-    assert {"__backup_settings", "__archives_matter", "__run_judged"} <= set(facts)
+    assert {"__backup_settings", "__archives_matter"} <= set(facts)
     assert not set(facts) & set(variables_of(ROLES))
 
 

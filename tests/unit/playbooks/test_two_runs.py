@@ -17,12 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible_collections.endolab.active_learning.plugins.action.lock import unclear
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import alone, write_lock
 from ansible_collections.endolab.active_learning.plugins.plugin_utils import watcher
-
-from tests.unit.roles.test_checks import trusted
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 60  # seconds
@@ -312,29 +309,22 @@ def test_who_changes_a_host_takes_its_lock_first(playbook: Path) -> None:
     assert takes is (playbook.stem not in WITHOUT)
 
 
-@pytest.mark.parametrize(
-    ("settings", "refused"),
-    [
-        ({}, []),
-        ({"endolab_lock_wait": 0, "endolab_lock_break": False}, []),
-        ({"endolab_lock_wait": "600", "endolab_lock_break": "true"}, []),
-        ({"endolab_lock_wait": -1}, ["the time to wait is a number"]),
-        ({"endolab_lock_wait": "soon"}, ["the time to wait is a number"]),
-        ({"endolab_lock_wait": True}, ["the time to wait is a number"]),
-        ({"endolab_lock_wait": "1.5"}, ["the time to wait is a number"]),
-        ({"endolab_lock_wait": [1]}, ["the time to wait is a number"]),
-        ({"endolab_lock_wait": None}, ["the time to wait is a number"]),
-        ({"endolab_lock_break": "perhaps"}, ["whether to break the lock is yes or no"]),
-        ({"endolab_lock_break": ["true"]}, ["whether to break the lock is yes or no"]),
-        ({"endolab_lock_break": None}, ["whether to break the lock is yes or no"]),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], refused: list[str]) -> None:
-    first, *_ = yaml.safe_load((ROOT / "playbooks/tasks/lock.yml").read_text(encoding="utf-8"))
-    defaults = yaml.safe_load((ROOT / "playbooks/group_vars/all/lock.yml").read_text(encoding="utf-8"))
-    templar = Templar(loader=DataLoader(), variables={**defaults, **settings})
-    assert [each["name"] for each in trusted(first["loop"]) if not templar.template(each["that"])] == refused
+@pytest.mark.parametrize("wait", [0, "600"])
+@pytest.mark.parametrize("force", [False, "true", "Yes"])
+def test_what_is_clear_is_taken(wait: Any, force: Any) -> None:
+    assert unclear(wait, force) == []
+
+
+@pytest.mark.parametrize("wait", [-1, "soon", True, "1.5", [1], None], ids=str)
+def test_no_time_to_wait_is_refused(wait: Any) -> None:
+    (said,) = unclear(wait, False)
+    assert said.startswith(f'endolab_lock_wait is "{wait}". Write')
+
+
+@pytest.mark.parametrize("force", ["perhaps", ["true"], None], ids=str)
+def test_neither_yes_nor_no_is_refused(force: Any) -> None:
+    (said,) = unclear(0, force)
+    assert said.startswith(f'endolab_lock_break is "{force}". Write')
 
 
 def test_it_is_refused_before_a_host_is_touched(tmp_path: Path) -> None:
@@ -353,4 +343,3 @@ def test_it_is_refused_before_a_host_is_touched(tmp_path: Path) -> None:
     assert 'endolab_lock_wait is "-1". Write for how many seconds to wait' in said
     assert 'endolab_lock_break is "perhaps". Write true to take the hosts' in said
     assert "TASK [What the host is, is read]" not in said
-    assert "TASK [Nobody else changes the host]" not in said

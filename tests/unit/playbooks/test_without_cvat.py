@@ -112,8 +112,8 @@ def fleet(tmp_path: Path) -> Fleet:
 def test_a_run_brings_up_monai_label_and_nothing_in_front_of_it(fleet: Fleet) -> None:
     status, said = fleet.run(monailabel_cvat_url=URL)
     assert status == 0, said
-    assert fleet.did("monailabel/main") == fleet.did("firewall/main") == GPUS
-    for step in ("cvat/preflight", "cvat/main", "edge/main", "hop/preflight", "hop/keys", "hop/main"):
+    assert fleet.did("monailabel/converge") == fleet.did("firewall/converge") == GPUS
+    for step in ("cvat/preflight", "cvat/converge", "edge/converge", "hop/preflight", "hop/keys", "hop/converge"):
         assert fleet.did(step) == []
     assert FRONT not in said.partition("PLAY RECAP")[2]
 
@@ -121,7 +121,7 @@ def test_a_run_brings_up_monai_label_and_nothing_in_front_of_it(fleet: Fleet) ->
 def test_a_dead_host_stops_no_other(fleet: Fleet) -> None:
     status, said = fleet.run(dead=("gpu1",), monailabel_cvat_url=URL)
     assert status != 0
-    assert fleet.did("monailabel/main") == ["gpu2", "gpu3"]
+    assert fleet.did("monailabel/converge") == ["gpu2", "gpu3"]
     assert "1 of 3 hosts is not done: gpu1 (cannot be reached)" in said
 
 
@@ -132,4 +132,4 @@ def test_no_account_is_changed_in_somebody_elses_cvat(fleet: Fleet, tmp_path: Pa
     assert status != 0
     assert "CVAT is somebody else's, and so are its accounts and stores: nothing was changed." in said
     assert vault.read_text(encoding="utf-8") == "untouched"
-    assert "monailabel/main" not in fleet.steps()
+    assert "monailabel/converge" not in fleet.steps()
