@@ -79,16 +79,25 @@ def test_an_ellipse_covers_what_is_within_its_axes(points: tuple[float, ...], de
             assert image[row, column] == (across**2 + along**2 < 1)
 
 
+def distances(corners: list[tuple[float, float]]) -> NDArray[np.float64]:
+    """How far each pixel's centre is from a polygon's edges."""
+    pixels = np.stack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), axis=-1) + 0.5
+    starts = np.array(corners)[:, None, None]
+    edges = np.roll(starts, -1, axis=0) - starts
+    lengths = np.maximum((edges**2).sum(-1), 1e-9)
+    along = np.clip(((pixels - starts) * edges).sum(-1) / lengths, 0, 1)
+    found: NDArray[np.float64] = np.linalg.norm(pixels - starts - along[..., None] * edges, axis=-1).min(0)
+    return found
+
+
 @given(points)
 def test_pillow_draws_the_same_but_for_the_rim(corners: list[tuple[float, float]]) -> None:
     hull = sorted(corners, key=lambda corner: math.atan2(corner[1] - 9, corner[0] - 12))
     ours = drawn(Shape("Tool", "polygon", flat(hull))).astype(bool)
     picture = Image.new("1", (WIDTH, HEIGHT))
     ImageDraw.Draw(picture).polygon([(x - 0.5, y - 0.5) for x, y in hull], fill=1, outline=1)
-    rim = Image.new("1", (WIDTH, HEIGHT))
-    ImageDraw.Draw(rim).line([(x - 0.5, y - 0.5) for x, y in [*hull, hull[0]]], fill=1, width=3)
-    differs = ours != np.asarray(picture)
-    assert not (differs & ~np.asarray(rim)).any()
+    # It rounds corners to pixels.
+    assert distances(hull)[ours != np.asarray(picture)].max(initial=0) <= 2
 
 
 @given(bitmaps)
