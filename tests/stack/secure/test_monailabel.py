@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from tests.stack.secure.conftest import LAB, Attacker, Session
+from tests.stack.secure.conftest import LAB, Answer, Attacker, Session
 
 INFO = "/monailabel/info/"
 TRICKS = [
@@ -180,6 +180,16 @@ def test_the_loops_numbers_are_for_those_who_have_their_token(
         assert (answer.status, "endolab_loop_healthy{} 1.0" in answer.body) == (200, True), path
 
 
+def asked(
+    attacker: Attacker, session: Session, paths: list[tuple[str, str]]
+) -> Iterator[tuple[dict[str, Any], Answer]]:
+    """Each request of MONAI Label by its method and path, with the answer that somebody who is logged in gets."""
+    requests = [
+        {"target": f"/monailabel/{target}", "method": method, "headers": session.headers} for method, target in paths
+    ]
+    return zip(requests, attacker.ask(*requests), strict=True)
+
+
 RESERVED = [
     ("PUT", "model/tooltracking"),
     ("DELETE", "model/tooltracking"),
@@ -210,11 +220,7 @@ RESERVED = [
 def test_what_changes_the_lab_is_for_those_who_may_log_in_to_the_host(
     attacker: Attacker, log_in: Callable[[str], Session], who: str
 ) -> None:
-    headers = log_in(who).headers
-    requests = [
-        {"target": f"/monailabel/{target}", "method": method, "headers": headers} for method, target in RESERVED
-    ]
-    for request, answer in zip(requests, attacker.ask(*requests), strict=True):
+    for request, answer in asked(attacker, log_in(who), RESERVED):
         assert (answer.status, "reserved" in answer.body) == (403, True), (request, answer)
 
 
@@ -233,11 +239,7 @@ AMBIGUOUS = [
 def test_nobody_asks_by_a_path_that_can_be_read_in_two_ways(
     attacker: Attacker, log_in: Callable[[str], Session], who: str
 ) -> None:
-    headers = log_in(who).headers
-    requests = [
-        {"target": f"/monailabel/{target}", "method": method, "headers": headers} for method, target in AMBIGUOUS
-    ]
-    for request, answer in zip(requests, attacker.ask(*requests), strict=True):
+    for request, answer in asked(attacker, log_in(who), AMBIGUOUS):
         assert (answer.status, "%2e" in answer.body) == (400, True), (request, answer)
 
 
