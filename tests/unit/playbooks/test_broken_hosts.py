@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +14,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+from tests.unit.playing import play
 from tests.unit.roles.test_checks import ROLES, trusted, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -115,20 +113,8 @@ class Fleet:
             },
             **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},
         }
-        (self._directory / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
-        given = json.dumps({"breaks": {}, "lost": [], **variables})
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "hosts.yml", f"playbooks/{playbook}", "-e", given],
-            cwd=self._directory,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(self._directory / "collections"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        given = {"breaks": {}, "lost": [], **variables}
+        done = play(self._directory, f"playbooks/{playbook}", inventory, given)
         self._said = done.stdout
         return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.unit.playing import play
 from tests.unit.roles.test_checks import HOST, evaluate, of_file, refusals
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +69,6 @@ class Lab:
             "lab": {"hosts": dict.fromkeys(["gpu1", "gpu2"]), "vars": {"ansible_connection": "local"}},
             **{part: {"children": {"lab": None}} for part in ("cvat", "edge", "monailabel")},
         }
-        (self.directory / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
         given = {
             "ansible_become": False,
             "endolab_registry": "r/",
@@ -79,18 +77,7 @@ class Lab:
             "asked_file": str(self.asked_file),
             **variables,
         }
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "hosts.yml", str(playbook), "-e", json.dumps(given), *arguments],
-            cwd=self.directory,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = play(self.directory, playbook, inventory, given, *arguments)
         self.said = re.sub(r"\s+", " ", done.stdout + done.stderr)
         return done.returncode
 
