@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def play(directory: Path, playbook: str, *options: str, **inventory: Any) -> tup
     (directory / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
     (directory / "password").write_text("none\n", encoding="utf-8")
     done = subprocess.run(
-        ["ansible-playbook", f"playbooks/{playbook}", "-i", directory / "hosts.yml", *options],
+        ["ansible-playbook", "-i", directory / "hosts.yml", *options, f"playbooks/{playbook}"],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_VAULT_PASSWORD_FILE": str(directory / "password")},
         capture_output=True,
@@ -53,11 +54,12 @@ def test_neither_cvat_nor_the_edge_needs_a_host(tmp_path: Path, groups: dict[str
     assert status == 0, said
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_every_playbook_can_be_read_without_a_warning(tmp_path: Path, playbook: str) -> None:
-    status, said = play(tmp_path, playbook, "--syntax-check", **EMPTY, **at(URL))
+def test_every_playbook_can_be_read_without_a_warning(tmp_path: Path) -> None:
+    *others, last = PLAYBOOKS
+    status, said = play(tmp_path, last, "--syntax-check", *(f"playbooks/{each}" for each in others), **EMPTY, **at(URL))
     assert status == 0, said
     assert "WARNING" not in said
+    assert re.findall(r"playbook: playbooks/(\S+)", said) == PLAYBOOKS
 
 
 @pytest.mark.parametrize(
