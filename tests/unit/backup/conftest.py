@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,43 +11,60 @@ from endolab_backup import backup, fits, journal, manifest, repository, restic, 
 from endolab_backup.settings import Settings
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every test has its host, as an archive holds paths."""
+    return tmp_path_factory.mktemp("backup") / "host"
+
+
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Its settings; the repository is not begun yet."""
     if not shutil.which("restic"):
         pytest.skip("restic is not installed")
-    (tmp_path / "password").write_text("any password\n", encoding="utf-8")
-    (tmp_path / "environment.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "ssh_key").write_text("\n", encoding="utf-8")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    (home / "password").write_text("any password\n", encoding="utf-8")
+    (home / "environment.json").write_text("{}", encoding="utf-8")
+    (home / "ssh_key").write_text("\n", encoding="utf-8")
     for name in ("state", "state/archive", "studies"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(restic, "PASSWORD", tmp_path / "password")
-    monkeypatch.setattr(restic, "ENVIRONMENT", tmp_path / "environment.json")
-    monkeypatch.setattr(restic, "KEY", tmp_path / "ssh_key")
-    monkeypatch.setattr(restic, "KNOWN_HOSTS", tmp_path / "known_hosts")
-    monkeypatch.setattr(restic, "CACHE", tmp_path / "cache")
+        (home / name).mkdir()
+    monkeypatch.setattr(restic, "PASSWORD", home / "password")
+    monkeypatch.setattr(restic, "ENVIRONMENT", home / "environment.json")
+    monkeypatch.setattr(restic, "KEY", home / "ssh_key")
+    monkeypatch.setattr(restic, "KNOWN_HOSTS", home / "known_hosts")
+    monkeypatch.setattr(restic, "CACHE", home / "cache")
     monkeypatch.setattr(restic, "PAUSE", 0.1)
-    monkeypatch.setattr(repository, "STATE", tmp_path / "state")
+    monkeypatch.setattr(repository, "STATE", home / "state")
     for name in ("MANIFEST", "SUMS", "DUMP", "QUEUE"):
-        place = tmp_path / "state/archive" / getattr(manifest, name).name
+        place = home / "state/archive" / getattr(manifest, name).name
         for module in (backup, fits, restore, journal):
             monkeypatch.setattr(module, name, place, raising=False)
-    monkeypatch.setattr(backup, "ARCHIVE", tmp_path / "state/archive")
-    monkeypatch.setattr(backup, "LAST", tmp_path / "state/last.json")
+    monkeypatch.setattr(backup, "ARCHIVE", home / "state/archive")
+    monkeypatch.setattr(backup, "LAST", home / "state/last.json")
     for module in (backup, fits, journal):
-        monkeypatch.setattr(module, "JOURNAL", tmp_path / "state/journal.json")
-        monkeypatch.setattr(module, "IN_PLACE", tmp_path / "state/in_place.json")
-    monkeypatch.setattr(journal, "RESTORED", tmp_path / "state/restored")
+        monkeypatch.setattr(module, "JOURNAL", home / "state/journal.json")
+        monkeypatch.setattr(module, "IN_PLACE", home / "state/in_place.json")
+    monkeypatch.setattr(journal, "RESTORED", home / "state/restored")
     monkeypatch.setattr(journal, "running", lambda names: [])
     return Settings(
         lab="lab",
         host="gpu1",
-        repository=str(tmp_path / "repository"),
+        repository=str(home / "repository"),
         keep={"daily": 7, "weekly": 0, "monthly": 0},
         versions={"cvat": "2.73.0"},
         database=None,
         queue=None,
         cache=None,
         writers=[],
-        trees=[{"name": "studies", "directory": str(tmp_path / "studies"), "linked": ["*.png"]}],
+        trees=[{"name": "studies", "directory": str(home / "studies"), "linked": ["*.png"]}],
     )
+
+
+def once(home: Path, name: str, make: Callable[[], object]) -> None:
+    """Makes something of a host with restic, which takes seconds; from then on, copies what was made."""
+    if (made := home.with_name(name)).exists():
+        shutil.copytree(made, home, symlinks=True, dirs_exist_ok=True)
+    else:
+        make()
+        shutil.copytree(home, made, symlinks=True)

@@ -18,17 +18,22 @@ from endolab_backup.progress import Progress
 from endolab_backup.repository import Repository
 from endolab_backup.settings import Fault, Settings
 
+from tests.unit.backup.conftest import once
 from tests.unit.backup.test_trees import read, write
 
 PROGRAM = Path(backup.__file__)
 
 
 @pytest.fixture
-def kept(host: Settings) -> Settings:
+def kept(host: Settings, home: Path) -> Settings:
     """There is an archive of the host."""
-    write(studies(host), {"a.png": "frame", "labels/final/a.png": "label"})
-    Repository(host).make(known=False)
-    made(host)
+
+    def make() -> None:
+        write(studies(host), {"a.png": "frame", "labels/final/a.png": "label"})
+        Repository(host).make(known=False)
+        made(host)
+
+    once(home, "kept", make)
     return host
 
 
@@ -125,13 +130,13 @@ def test_a_damaged_file_of_restics_can_be_done_without(kept: Settings) -> None:
 
 
 @pytest.fixture
-def called(host: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def called(host: Settings, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The program, with its state in a directory that is returned."""
     monkeypatch.setattr(Settings, "load", lambda: host)
-    monkeypatch.setattr(program, "STATE", tmp_path / "state")
-    monkeypatch.setattr(program, "Progress", lambda: Progress(tmp_path / "state/progress.json"))
+    monkeypatch.setattr(program, "STATE", home / "state")
+    monkeypatch.setattr(program, "Progress", lambda: Progress(home / "state/progress.json"))
     monkeypatch.setattr(sys, "argv", ["endolab-backup", "run"])
-    return tmp_path / "state"
+    return home / "state"
 
 
 def test_a_night_without_an_archive_is_seen(

@@ -14,6 +14,7 @@ from endolab_backup import restic
 from endolab_backup.repository import Repository, moment
 from endolab_backup.settings import Fault, Settings
 
+from tests.unit.backup.conftest import once
 from tests.unit.backup.test_trees import write
 
 DAY = datetime(2026, 11, 1, 2, 30, tzinfo=timezone.utc)
@@ -27,11 +28,15 @@ def archive(settings: Settings, at: datetime, whole: bool = True) -> str:
 
 
 @pytest.fixture
-def shared(host: Settings) -> Settings:
+def shared(host: Settings, home: Path) -> Settings:
     """The repository is there, with one archive of three days ago."""
-    write(Path(host.trees[0]["directory"]), {"a.png": "frame"})
-    Repository(host).make(known=False)
-    archive(host, DAY)
+
+    def make() -> None:
+        write(Path(host.trees[0]["directory"]), {"a.png": "frame"})
+        Repository(host).make(known=False)
+        archive(host, DAY)
+
+    once(home, "shared", make)
     return host
 
 
