@@ -70,14 +70,14 @@ STAGES: list[list[dict[str, Part]]] = [
         },
     ],
     [
-        {"stack": scenario("default"), "loop": scenario("loop"), "refusals": scenario("refusals")},
         {
+            "stack": scenario("default"),
+            "loop": scenario("loop"),
+            "refusals": scenario("refusals"),
             "contract": [[*PYTEST, "tests/stand_ins"]],
-            "app": [[*PYTEST, "tests/app"]],
             "monitoring": [[*PYTEST, "tests/monitoring"]],
-            "secure": scenario("secure"),
-            "cpu": scenario("cpu"),
         },
+        {"app": [[*PYTEST, "tests/app"]], "secure": scenario("secure"), "cpu": scenario("cpu")},
     ],
     [{"clean-up": CLEAN_UP}],
 ]

@@ -168,6 +168,6 @@ def test_a_shape_that_means_nothing_is_an_error(shape: Shape) -> None:
 def test_a_large_frame_takes_no_time() -> None:
     angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     star = np.stack([960 + 900 * np.cos(angles), 540 + 500 * np.sin(angles)], 1)
-    start = time.perf_counter()
+    start = time.process_time()
     rasterise([Shape("Tool", "polygon", star.ravel().tolist())], 1920, 1080, VALUES)
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
