@@ -111,6 +111,7 @@ LONG_STAGES: list[list[dict[str, Part]]] = [
                 part: scenario(name, "env", f"PYTEST_ADDOPTS=-m {tests}")
                 for part, (name, tests) in LONG_SCENARIOS.items()
             },
+            "bookworm": scenario("bookworm"),
             "fleet": scenario("fleet"),
             "faults": scenario("faults"),
             "airgap": scenario("airgap"),

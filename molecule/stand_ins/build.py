@@ -1,6 +1,6 @@
 """Builds the images of the stand-ins; one whose context, base and name are unchanged is left as it is.
 
-Usage: python molecule/stand_ins/build.py [--list] [NAME...]
+Usage: python molecule/stand_ins/build.py [--list] [--host SUITE]... [NAME...]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 import bases
 import context
 import docker
-from catalogue import CACHE, HOST, STAND_INS, Base, Image, catalogue
+from catalogue import CACHE, HOST, HOSTS, STAND_INS, Base, Image, catalogue
 from docker.errors import ImageNotFound
 from rich.console import Console
 from rich.status import Status
@@ -108,9 +108,9 @@ def _steps(engine: docker.DockerClient, image: Image, wanted: str) -> Iterator[s
                 raise BuildError(image.tag, lines)
 
 
-def publish_fingerprints(engine: docker.DockerClient) -> None:
-    """Writes the fingerprints of the keys made for the host image where inventories read them."""
-    container = engine.containers.create(HOST.tag)
+def publish_fingerprints(engine: docker.DockerClient, suite: str) -> None:
+    """Writes the fingerprints of the keys made for the image of this suite's hosts where inventories read them."""
+    container = engine.containers.create(HOSTS[suite].tag)
     try:
         chunks, _ = container.get_archive("/srv/stand_ins/fingerprints.json")
     finally:
@@ -119,7 +119,7 @@ def publish_fingerprints(engine: docker.DockerClient) -> None:
         member = tar.extractfile("fingerprints.json")
         assert member is not None
         keys = json.load(member)
-    target = CACHE / "stand_ins" / "fingerprints.json"
+    target = CACHE / "stand_ins" / f"{suite}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(keys, indent=2) + "\n")
 
@@ -137,11 +137,14 @@ def only_one(console: Console) -> Iterator[None]:
         yield
 
 
-def selection(names: list[str]) -> list[Base | Image]:
-    """The images with these names (as published, or as on this machine) and what they are built on; all for none."""
-    everything = catalogue()
+def selection(names: list[str], hosts: list[str]) -> list[Base | Image]:
+    """The images with these names (as published, or as on this machine) and what they are built on.
+
+    For no names all of a lab with hosts of these suites.
+    """
     if not names:
-        return everything
+        return catalogue(hosts)
+    everything = catalogue(list(HOSTS))
     wanted: set[str] = set()
     for image in reversed(everything):
         known_as = {image.tag, image.published if isinstance(image, Image) else None}
@@ -161,10 +164,13 @@ def main() -> int:
         description="Build the images of the stand-ins; unchanged ones are left as they are."
     )
     parser.add_argument("--list", action="store_true", help="show the names and build nothing")
+    parser.add_argument(
+        "--host", action="append", choices=HOSTS, help=f"the Debian of a lab's hosts (default: {HOST}); may be repeated"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="an image and what it is built on (default: all)")
     arguments = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
-    images = selection(arguments.names)
+    images = selection(arguments.names, arguments.host or [HOST])
     if arguments.list:
         for image in images:
             console.print(image.tag)
@@ -186,8 +192,9 @@ def main() -> int:
             size = engine.images.get(image.tag).attrs["Size"] / 1e6
             word = "[dim]cached[/dim]" if cached else "[green]built[/green] "
             console.print(f"{word} {image.tag:<48} {time.monotonic() - started:6.1f} s {size:7.0f} MB")
-        if HOST in images:
-            publish_fingerprints(engine)
+        for suite, host in HOSTS.items():
+            if host in images:
+                publish_fingerprints(engine, suite)
     return 0
 
 

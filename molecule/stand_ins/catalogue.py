@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,10 @@ class Base:
 
 BOOKWORM = Base("endolab/debian:bookworm", "bookworm")
 TRIXIE = Base("endolab/debian:trixie", "trixie")
-HOST = Image("endolab/host:trixie", "host", TRIXIE.tag)
+
+# A lab's hosts by their suites, and the suite of those whose inventory names none.
+HOSTS = {base.suite: Image(f"endolab/host:{base.suite}", "host", base.tag) for base in (TRIXIE, BOOKWORM)}
+HOST = TRIXIE.suite
 
 # A MONAI Label that does nothing, for more hosts than one machine could feed; it is on Caddy's base, which they have.
 IDLE = "endolab/monailabel-idle:latest"
@@ -67,8 +71,8 @@ def other_version(context: str, version: str, server: str) -> list[Image]:
     ]
 
 
-def catalogue() -> list[Base | Image]:
-    """Every image, each after the one it is built on."""
+def catalogue(hosts: Sequence[str] = (HOST,)) -> list[Base | Image]:
+    """Every image of a lab with hosts of these suites, each after the one it is built on."""
     names = published_names()
 
     def served(key: str, context: str, base: Base) -> Image:
@@ -77,7 +81,7 @@ def catalogue() -> list[Base | Image]:
     return [
         BOOKWORM,
         TRIXIE,
-        HOST,
+        *(HOSTS[suite] for suite in hosts),
         Image("endolab/registry:latest", "registry", BOOKWORM.tag),
         Image("endolab/relay:latest", "relay", TRIXIE.tag),
         served("postgres", "postgres", BOOKWORM),

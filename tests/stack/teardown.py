@@ -20,6 +20,8 @@ MAY_DIFFER = [
 ]
 
 EMPTY = re.compile(r"\*|COMMIT|:[A-Z]+ ACCEPT ")
+# What a simulated host has of the engine outside, other at each start: the end of its cable, and its resolver.
+OUTSIDE = re.compile(r".*\b127\.0\.0\.11\b.*|(?<=eth0)@if\d+")
 
 
 def snapshot(host: Host) -> dict[str, Any]:
@@ -43,8 +45,11 @@ def without_known(snapshot: dict[str, Any]) -> dict[str, Any]:
     known = re.compile("|".join(MAY_DIFFER))
     files = {path: what for path, what in snapshot["files"].items() if not known.fullmatch(path)}
     # Without nft nobody can take away a table of iptables; one without rules and with open policies does nothing.
-    rules = {part: [line for line in snapshot[part] if not EMPTY.match(line)] for part in ("iptables", "ip6tables")}
-    return {**snapshot, "files": files, **rules}
+    network = {
+        part: [OUTSIDE.sub("", line) for line in snapshot[part] if not EMPTY.match(line)]
+        for part in ("addresses", "listeners", "iptables", "ip6tables")
+    }
+    return {**snapshot, "files": files, **network}
 
 
 def traces(host: Host) -> dict[str, Any]:

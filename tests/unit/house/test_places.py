@@ -106,6 +106,17 @@ def test_a_scenario_is_run(scenario: str) -> None:
     )
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_scenarios_tests_are_there(scenario: str) -> None:
+    """Molecule passes over what is not there."""
+    verifier = load(f"molecule/{scenario}/molecule.yml")["verifier"]
+    directory = ROOT / "molecule" / scenario / verifier["directory"]
+    missing = [name for name in [".", *verifier.get("additional_files_or_dirs", [])] if not (directory / name).exists()]
+    assert not missing, (
+        f"molecule/{scenario}/molecule.yml names {missing} in {verifier['directory']}, which is not there."
+    )
+
+
 @pytest.mark.parametrize("inventory", INVENTORIES)
 def test_simulated_hosts_have_the_demos_stand_ins_and_credentials(inventory: str) -> None:
     for name in ("stand_ins.yml", "credentials.yml"):

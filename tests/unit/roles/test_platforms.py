@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.endolab.active_learning.plugins.modules import host_facts
-from catalogue import HOST as SIMULATED
-from catalogue import Base, catalogue
+from catalogue import HOST as SUITE
+from catalogue import HOSTS
 
 from tests.unit.roles.test_checks import HOST, ROLES, evaluate, refusals, variables_of
 
@@ -71,17 +71,26 @@ def test_another_architecture_is_refused(machine: str) -> None:
     assert refusals(host(PLATFORMS[0], machine), [DOCKERS]) == ["the architecture is supported"]
 
 
+def suites(inventory: Path) -> set[str]:
+    """What the simulated hosts of an inventory are."""
+    hosts = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))["lab"]["hosts"]
+    return {(of_its_own or {}).get("stand_ins_suite", SUITE) for of_its_own in hosts.values()}
+
+
 def test_what_is_tested_is_what_the_simulated_hosts_are() -> None:
-    (suite,) = [base.suite for base in catalogue() if isinstance(base, Base) and base.tag == SIMULATED.base]
-    tested = [platform for platform in PLATFORMS if platform["docker"] == "tested"]
-    assert [platform["os_release"]["VERSION_CODENAME"] for platform in tested] == [suite]
-    settings = [
-        path.read_text(encoding="utf-8") for path in ROOT.glob("molecule/*/inventory/group_vars/lab/settings.yml")
-    ]
-    distribution = [text for text in settings if "docker_engine_source: distribution\n" in text]
-    assert all("monailabel_gpus: none\n" in text for text in distribution)
-    assert {platform["name"] for platform in PLATFORMS if platform["distribution"] == "tested"} == {
-        platform["name"] for platform in tested if distribution
+    demo = ROOT / "inventories/demo/group_vars/lab/stand_ins.yml"
+    assert f"\nstand_ins_suite: {SUITE}\n" in demo.read_text(encoding="utf-8")
+    simulated: dict[str, set[str]] = {"docker": set(), "distribution": set(), "distribution_gpu": set()}
+    for inventory in ROOT.glob("molecule/*/inventory"):
+        path = inventory / "group_vars/lab/settings.yml"
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        gpu = "" if settings.get("monailabel_gpus") == "none" else "_gpu"
+        source = settings.get("docker_engine_source", "docker")
+        simulated[source if source == "docker" else f"{source}{gpu}"] |= suites(inventory)
+    assert set.union(*simulated.values()) == set(HOSTS)
+    assert simulated == {
+        column: {each["os_release"]["VERSION_CODENAME"] for each in PLATFORMS if each[column] == "tested"}
+        for column in COLUMNS
     }
 
 

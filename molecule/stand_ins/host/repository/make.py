@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-SUITE = "trixie"
+# Of the system that this runs in, which is the host's.
+SYSTEM = platform.freedesktop_os_release()
+SUITE = SYSTEM["VERSION_CODENAME"]
 TOOLKIT_VERSIONS = ("1.19.0-1", "1.20.0-1")
 TOOLKIT_DEPENDS = {
     "libnvidia-container1": "",
@@ -69,7 +72,7 @@ def make_docker_package(package: Path, to: Path) -> None:
     with TemporaryDirectory() as temporary:
         tree = Path(temporary) / "tree"
         run("dpkg-deb", "--raw-extract", str(package), str(tree))
-        version = f"5:{version.partition('+')[0]}-1~debian.13~{SUITE}"
+        version = f"5:{version.partition('+')[0]}-1~debian.{SYSTEM['VERSION_ID']}~{SUITE}"
         (tree / "DEBIAN" / "control").write_text(_control(DOCKER_NAMES[name], version, architecture, ", ".join(needs)))
         run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", str(tree), str(to))
 
