@@ -136,6 +136,12 @@ def test_a_lab_begins_with_the_inventory_that_a_checkout_has(name: str) -> None:
     assert first == second
 
 
+def test_a_controller_has_what_builds_it() -> None:
+    """README has it built in a lab's environment, and bundle.yml builds it at its end: a manifest needs distlib."""
+    assert "manifest" in yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+    assert re.search("^distlib==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_it_asks_for_the_collections_that_it_uses() -> None:
     asked = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["dependencies"]
     files = [file for part in ("playbooks", "roles") for file in (ROOT / part).rglob("*.yml")]
