@@ -11,14 +11,18 @@ INSTALL_VENV = { echo "Installing python3-venv" && apt-get -q update >/dev/null 
 help: ## List the targets
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-.venv: requirements.txt requirements-dev.txt ## The virtual environment with the pinned requirements, which the other targets make, too
+.PHONY: .venv
+.venv: .venv/requirements-dev.txt ## The virtual environment with the pinned requirements, which the other targets make, too
+
+# Its copy of the pins says that it is whole: one that was made by hand for a lab has requirements.txt alone.
+.venv/requirements-dev.txt: requirements.txt requirements-dev.txt
 	@echo "Making a virtual environment with the pinned requirements"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(INSTALL_VENV) || \
 		{ echo "Python cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@pip install --quiet --disable-pip-version-check --requirement requirements.txt --requirement requirements-dev.txt
-	@touch .venv
+	@cp requirements-dev.txt .venv/
 
 .PHONY: demo
 demo: .venv ## The whole stack on this machine, on a simulated GPU host, up to the first task in CVAT
