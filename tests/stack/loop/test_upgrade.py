@@ -55,6 +55,7 @@ def test_an_upgrade_says_what_it_would_do(play: Play, host: Host, engine: docker
     before = {each.id for each in engine.containers.list(all=True)}
     done = play(UPGRADE, "--check", "-e", "endolab_cvat_version=2.73.0")
     assert done.returncode == 0, done.stdout
+    assert "rescued=1" not in done.stdout, "It has failed on the way."
     assert "CVAT: 2.72.0 becomes 2.73.0" in done.stdout
     assert "cvat-server-1: registry:5000/cvat/server:v2.72.0 becomes registry:5000/cvat/server:v2.73.0" in done.stdout
     assert {each.id for each in engine.containers.list(all=True)} == before
