@@ -71,8 +71,9 @@ def test_what_has_drifted_is_found_and_mended(play: Play, host: Host) -> None:
     assert set(re.findall(r"changed=(\d+)", play("site.yml").stdout)) == {"0"}
 
 
-def test_verify_finds_everything(play: Play) -> None:
-    done = play("playbooks/verify.yml")
+@pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check"])
+def test_verify_finds_everything(play: Play, arguments: tuple[str, ...]) -> None:
+    done = play("playbooks/verify.yml", *arguments)
     assert done.returncode == 0, done.stdout
 
 
