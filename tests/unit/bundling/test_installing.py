@@ -178,7 +178,7 @@ def test_no_role_knows_of_it() -> None:
 def test_every_play_that_may_install_packages_asks_nobody_else(playbook: str) -> None:
     plays = [play for play in load(PLAYBOOKS / playbook) if play.get("become")]
     without = [play["name"] for play in plays if play.get("environment") != "{{ __bundle_apt }}"]
-    assert without == ([] if playbook == "upgrade.yml" else ["Serve the bundle no longer"])
+    assert without == []
 
 
 @pytest.mark.parametrize(
