@@ -272,6 +272,13 @@ def test_a_free_host_is_one_execution_of_a_module(watched: list[Any], monkeypatc
     assert action.told == [beat_command(path, token), release_command(path, token)]
 
 
+@pytest.mark.parametrize("arguments", [{"wait": -1}, {"force": "perhaps"}], ids=str)
+def test_what_cannot_be_meant_asks_no_host(watched: list[Any], arguments: dict[str, Any]) -> None:
+    action = Action(TAKEN, **arguments)
+    assert action.run(None, HOST)["failed"]
+    assert (action.asked, watched) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("answer", "check_mode"),
     [
