@@ -21,7 +21,7 @@ from tempfile import TemporaryFile
 import bases
 import context
 import docker
-from catalogue import CACHE, HOST, HOSTS, STAND_INS, Base, Image, catalogue
+from catalogue import CACHE, HOSTS, STAND_INS, SUITE, Base, Image, catalogue
 from docker.errors import ImageNotFound
 from rich.console import Console
 from rich.status import Status
@@ -165,12 +165,15 @@ def main() -> int:
     )
     parser.add_argument("--list", action="store_true", help="show the names and build nothing")
     parser.add_argument(
-        "--host", action="append", choices=HOSTS, help=f"the Debian of a lab's hosts (default: {HOST}); may be repeated"
+        "--host",
+        action="append",
+        choices=HOSTS,
+        help=f"the Debian of a lab's hosts (default: {SUITE}); may be repeated",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="an image and what it is built on (default: all)")
     arguments = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
-    images = selection(arguments.names, arguments.host or [HOST])
+    images = selection(arguments.names, arguments.host or [SUITE])
     if arguments.list:
         for image in images:
             console.print(image.tag)

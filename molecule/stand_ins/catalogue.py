@@ -45,7 +45,7 @@ TRIXIE = Base("endolab/debian:trixie", "trixie")
 
 # A lab's hosts by their suites, and the suite of those whose inventory names none.
 HOSTS = {base.suite: Image(f"endolab/host:{base.suite}", "host", base.tag) for base in (TRIXIE, BOOKWORM)}
-HOST = TRIXIE.suite
+SUITE = TRIXIE.suite
 
 # A MONAI Label that does nothing, for more hosts than one machine could feed; it is on Caddy's base, which they have.
 IDLE = "endolab/monailabel-idle:latest"
@@ -71,7 +71,7 @@ def other_version(context: str, version: str, server: str) -> list[Image]:
     ]
 
 
-def catalogue(hosts: Sequence[str] = (HOST,)) -> list[Base | Image]:
+def catalogue(hosts: Sequence[str] = (SUITE,)) -> list[Base | Image]:
     """Every image of a lab with hosts of these suites, each after the one it is built on."""
     names = published_names()
 

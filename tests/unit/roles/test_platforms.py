@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.endolab.active_learning.plugins.modules import host_facts
-from catalogue import HOST as SUITE
-from catalogue import HOSTS
+from catalogue import HOSTS, SUITE
 
 from tests.unit.roles.test_checks import HOST, ROLES, evaluate, refusals, variables_of
 
