@@ -112,7 +112,7 @@ def test_the_status_links_to_the_door_and_has_both_hosts_in_a_table(play: Play) 
     assert done.returncode == 0, done.stdout
     assert re.search(rf"https://{FRONT}/tasks/\d+", done.stdout)
     assert re.search(rf"^ *{FRONT} +- +-", done.stdout, re.M)
-    assert re.search(rf"^ *{MODEL} +NVIDIA .+ MiB +[\d.]+ +\w+ +\d+ ", done.stdout, re.M), done.stdout
+    assert re.search(rf"^ *{MODEL} +- +NVIDIA .+ MiB +[\d.]+ +\w+ +\d+ ", done.stdout, re.M), done.stdout
 
 
 def test_the_door_leads_to_monai_label_for_those_whom_cvat_knows(front: Host, variables: dict[str, Any]) -> None:
