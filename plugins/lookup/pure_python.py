@@ -90,11 +90,12 @@ def modules(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
 def pack(name: str, directory: Path) -> Path:
     """Packs `name` into a directory below `directory` that is called as the zip file's digest; returns the zip file."""
     partial = directory / f"{name}.{os.getpid()}"
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(partial, "w") as archive:
         for arcname, path in sorted(entry for one in closure(name) for entry in modules(one)):
             entry = zipfile.ZipInfo(arcname, EARLIEST)
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+            # Every run packs anew what most often is there already: quickly rather than tightly.
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=1)
     target = directory / hashlib.sha256(partial.read_bytes()).hexdigest() / f"{name}.zip"
     target.parent.mkdir(exist_ok=True)
     partial.replace(target)

@@ -36,8 +36,13 @@ options:
     type: list
     elements: path
     default: []
+  model_bundles:
+    description: Directories of MONAI bundles, to say what they lack.
+    type: list
+    elements: path
+    default: []
   unless:
-    description: A path that, while it is there, keeps O(files) and O(trees) from being described.
+    description: A path that, while it is there, keeps O(files), O(trees) and O(model_bundles) from being described.
     type: path
   daemon_settings:
     description: >-
@@ -159,6 +164,12 @@ ansible_facts:
             C(sha256), too. What lies below a directory that not everybody may enter is left out.
           returned: always
           type: dict
+        model_bundles:
+          description: >-
+            For each of the bundles the files that M(endolab.active_learning.model_bundle) requires and that are
+            missing, empty or damaged.
+          returned: always
+          type: dict
         signing_keys:
           description: The fingerprints in each of the files of keys that is there.
           returned: always
@@ -202,6 +213,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_set
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED, faults
 from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
@@ -470,6 +482,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "path", "default": []},
+            "model_bundles": {"type": "list", "elements": "path", "default": []},
             "unless": {"type": "path"},
             "daemon_settings": {"type": "dict", "default": {}},
             "signing_keys": {"type": "list", "elements": "path", "default": [], "no_log": False},
@@ -480,7 +493,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     machine = platform.machine()
-    asked = module.params["packages"]
+    asked, bundles = module.params["packages"], module.params["model_bundles"]
+    unsettled = Path(module.params["unless"] or "/nonexistent").exists()
     packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE, *asked])
     facts = {
         "os": operating_system(read("/etc/os-release")),
@@ -498,7 +512,8 @@ def main() -> None:
         "packages": {
             name: {"version": version, "held": held} for name, (version, held) in packages.items() if name in asked
         },
-        "files": {} if Path(module.params["unless"] or "/nonexistent").exists() else files(module.params),
+        "files": {} if unsettled else files(module.params),
+        "model_bundles": {} if unsettled else {path: faults(Path(path), REQUIRED) for path in bundles},
         "signing_keys": fingerprints_in(module.params["signing_keys"]),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},

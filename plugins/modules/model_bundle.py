@@ -51,7 +51,6 @@ moved_aside:
 """
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -61,27 +60,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import fetch_file
-
-REQUIRED = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "models/model.pt"]
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED, faults
 
 
 class Refusal(Exception):
     """What is wrong with the bundle, and how to mend it."""
-
-
-def faults(bundle: Path, required: list[str]) -> list[str]:
-    """The required files that are missing, empty, or (JSON) damaged."""
-    found = []
-    for name in required:
-        file = bundle / name
-        if not file.is_file() or file.stat().st_size == 0:
-            found.append(name)
-        elif file.suffix == ".json":
-            try:
-                json.loads(file.read_text(encoding="utf-8"))
-            except ValueError:
-                found.append(name)
-    return found
 
 
 def verify(archive: Path, checksum: str) -> None:

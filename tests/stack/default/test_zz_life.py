@@ -44,6 +44,7 @@ def test_check_mode_finds_nothing_to_do(play: Play) -> None:
     assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
 
 
+BUNDLE = "/srv/endolab/apps/endoscopy/model/endoscopic_tool_segmentation"
 DRIFT = {
     "echo >> /etc/systemd/system/endolab-firewall.service": "The rules come back with the host",
     "rm /etc/apt/keyrings/docker.asc": "The key that signs Docker's repository is there",
@@ -56,6 +57,8 @@ DRIFT = {
     "echo >> /etc/endolab/edge/Caddyfile": "The Caddyfile is there",
     "echo >> /srv/endolab/apps/endoscopy/endolab_loop/loop.py": "Endolab's app lies in the apps directory",
     "echo >> /srv/endolab/apps/endoscopy/libraries/cvat-sdk.zip": "The app has the client of CVAT beside it",
+    f"echo > {BUNDLE}/configs/train.json": "The bundle is staged completely or not at all",
+    "docker stop cvat-ui-1": "The services are up",
 }
 
 

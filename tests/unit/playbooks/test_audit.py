@@ -29,12 +29,7 @@ GOOD: dict[str, Any] = {
     "__backup_looked": {"stdout": '{"last": null, "fault": null}'},
     "__edge_answers": {"results": ANSWERS},
     "__edge_redirect": {"status": 308, "location": "https://gpu1/"},
-    "__cvat_logins": {
-        "results": [
-            {"status": 200, "json": {"results": KNOWN}, "item": {"username": "admin"}},
-            {"status": 200, "item": {"username": "monailabel"}},
-        ]
-    },
+    "__cvat_logins": {"users": KNOWN, "refused": []},
     "__cvat_database_rules": {"rc": 0, "stdout": ""},
     "__cvat_queue_logins": {
         "results": [{"item": [name, "1"], "stdout": "NOAUTH Authentication required."} for name in ("redis", "kvrocks")]
@@ -122,19 +117,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"__audit_seen": {**SEEN, "shown": ["argument sh cvat_admin_password"]}},
         "cvat_admin_password (argument of sh)",
     ),
-    "accounts": (
-        {"__cvat_logins": {"results": [*GOOD["__cvat_logins"]["results"][:1], {"status": 401, "item": KNOWN[1]}]}},
-        "monailabel",
-    ),
+    "accounts": ({"__cvat_logins": {"users": KNOWN, "refused": ["monailabel"]}}, "monailabel"),
     "administrators": (
-        {
-            "__cvat_logins": {
-                "results": [
-                    {"status": 200, "json": {"results": [*KNOWN, {**KNOWN[0], "username": "eve"}]}, "item": KNOWN[0]},
-                    {"status": 200, "item": KNOWN[1]},
-                ]
-            }
-        },
+        {"__cvat_logins": {"users": [*KNOWN, {**KNOWN[0], "username": "eve"}], "refused": []}},
         "eve",
     ),
     "database": ({"__cvat_database_rules": {"rc": 0, "stdout": "trust from all"}}, "trust from all"),

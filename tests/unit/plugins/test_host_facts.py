@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import write_lock
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED
 from ansible_collections.endolab.active_learning.plugins.modules import host_facts
 
 Run = Callable[..., dict[str, Any]]
@@ -89,6 +90,23 @@ def test_a_path_is_described(run: Run, tmp_path: Path) -> None:
     facts = run(host_facts, paths=[str(tmp_path), missing])["ansible_facts"]["endolab_host"]["paths"]
     assert facts[str(tmp_path)]["images"] == {"png": 2, "jpeg": 1}
     assert facts[missing]["exists"] is False
+
+
+def test_what_a_bundle_lacks_is_said_unless_it_is_about_to_be_replaced(run: Run, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    for name in REQUIRED:
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_text("{}", encoding="utf-8")
+
+    def lacks(**options: str) -> dict[str, list[str]]:
+        found = run(host_facts, model_bundles=[str(bundle)], **options)["ansible_facts"]["endolab_host"]
+        return dict(found["model_bundles"])
+
+    assert lacks() == {str(bundle): []}
+    (bundle / REQUIRED[0]).write_text("{", encoding="utf-8")
+    (bundle / REQUIRED[-1]).unlink()
+    assert lacks() == {str(bundle): [REQUIRED[0], REQUIRED[-1]]}
+    assert lacks(unless=str(tmp_path)) == {}
 
 
 def test_the_disk_is_that_of_dockers_data(run: Run, tmp_path: Path) -> None:

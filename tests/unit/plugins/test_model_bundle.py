@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED, faults
 from ansible_collections.endolab.active_learning.plugins.modules import model_bundle
 
 Run = Callable[..., dict[str, Any]]
-WHOLE = dict.fromkeys(model_bundle.REQUIRED, "{}")
+WHOLE = dict.fromkeys(REQUIRED, "{}")
 
 
 def archive(path: Path, content: dict[str, str]) -> dict[str, str]:
@@ -44,7 +45,7 @@ def test_a_half_made_bundle_is_moved_aside(run: Run, tmp_path: Path) -> None:
     (dest / "models/model.pt").write_text("half")
     result = run(model_bundle, dest=str(dest), **archive(tmp_path / "b.zip", WHOLE))
     assert (Path(result["moved_aside"]) / "models/model.pt").read_text() == "half"
-    assert model_bundle.faults(dest, model_bundle.REQUIRED) == []
+    assert faults(dest, REQUIRED) == []
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.unit.roles.test_checks import HOST, ROLES, evaluate, variables_of
+from tests.unit.roles.test_checks import HOST, ROLES, ROOT, evaluate, variables_of
 
 IMAGE = "projectmonai/monailabel:latest"
 LIBRARY = "/srv/endolab/apps/endoscopy/libraries/cvat-sdk.zip"
@@ -25,6 +26,17 @@ def value(name: str, host: dict[str, Any], **settings: Any) -> Any:
         "ansible_facts": {"endolab_host": {**HOST, **host}},
     }
     return evaluate(f"{{{{ {name} }}}}", {**variables_of(ROLES), **variables, **settings})
+
+
+def task_of(role: str, file: str, name: str) -> dict[str, Any]:
+    """A task of a role, also one in a block."""
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / f"{file}.yml").read_text(encoding="utf-8"))
+    while tasks:
+        task = tasks.pop()
+        if task["name"] == name:
+            return dict(task)
+        tasks += task.get("block", [])
+    raise KeyError(name)
 
 
 def installed(*names: str, version: str = "1", held: bool = False) -> dict[str, dict[str, Any]]:
@@ -199,6 +211,31 @@ def test_an_image_is_looked_into_for_what_was_pulled_since() -> None:
     assert value("__monailabel_image_id", host) == "sha256:old"
     assert value("__monailabel_image_id", host, __monailabel_pulled={"skipped": True}) == "sha256:old"
     assert value("__monailabel_image_id", host, __monailabel_pulled={"image": {"Id": "sha256:new"}}) == "sha256:new"
+
+
+@pytest.mark.parametrize(
+    ("found", "asked"),
+    [({"/b": []}, False), ({"/b": ["models/model.pt"]}, True), ({}, True), ({"/another": []}, True)],
+    ids=["whole", "lacking", "not read", "another's"],
+)
+def test_a_model_bundle_is_looked_at_unless_it_is_known_to_be_whole(found: dict[str, list[str]], asked: bool) -> None:
+    condition = task_of("monailabel", "instance", "The model bundle is there")["when"]
+    places = {"": {"bundle_dir": "/b"}}
+    assert value(condition, {"model_bundles": found}, __monailabel_places=places) is asked
+
+
+@pytest.mark.parametrize(
+    ("changed", "health", "waited"),
+    [(False, "healthy", False), (True, "healthy", True), (False, "unhealthy", True), (False, "starting", True)],
+)
+def test_services_are_waited_for_where_they_are_not_known_to_be_healthy(
+    changed: bool, health: str, waited: bool
+) -> None:
+    condition = task_of("cvat", "services", "The services are healthy")["when"]
+    services = [{"Service": "db", "Health": "healthy"}, {"Service": "server", "Health": health}]
+    up = {"changed": changed, "containers": services}
+    assert value(condition, {}, __cvat_up=up) is waited
+    assert not value(condition, {}, __cvat_up=up, ansible_check_mode=True)
 
 
 def test_the_client_of_cvat_is_known_by_its_digest_and_its_mode() -> None:
