@@ -116,14 +116,19 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
     return number
 
 
-def _begin(root: Path) -> None:
-    """Refuses a directory with somebody else's files, and takes away what would call an unfinished bundle whole."""
-    root.mkdir(parents=True, exist_ok=True)
-    there = {path.name for path in root.iterdir()}
+def refuse_foreign(root: Path) -> None:
+    """Raises BundleError where the directory holds somebody else's files."""
+    there = {path.name for path in root.iterdir()} if root.exists() else set()
     if foreign := sorted(there.difference(TOP) if MARK in there else there):
         raise BundleError(
             f"{root} holds {' and '.join(foreign)}, which is not of a bundle. Name an empty directory, or a new one."
         )
+
+
+def _begin(root: Path) -> None:
+    """Begins a bundle, or goes on; takes away what would call an unfinished one whole."""
+    refuse_foreign(root)
+    root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for name in (bundle_manifest.MANIFEST, bundle_manifest.SUM):
         (root / name).unlink(missing_ok=True)

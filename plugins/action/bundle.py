@@ -44,7 +44,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs in a worker process of ansible-playbook's."""
 
     TRANSFERS_FILES = False
-    _supports_check_mode = False
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -60,6 +59,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             checkout=CHECKOUT,
         )
         try:
+            if self._task.check_mode:
+                making.refuse_foreign(root)
+                return {"changed": True, "path": str(root)}
             digest = making.make(root, request, display.display)
         except (BundleError, OSError) as fault:
             raise AnsibleActionFail(str(fault)) from None

@@ -52,8 +52,8 @@ options:
     required: true
 attributes:
   check_mode:
-    description: The task is skipped.
-    support: none
+    description: Refuses a directory with somebody else's files; asks neither registries nor repositories.
+    support: partial
 """
 
 EXAMPLES = r"""
@@ -76,10 +76,10 @@ path:
   type: str
 digest:
   description: SHA-256 of its manifest.
-  returned: success
+  returned: success, but not in check mode
   type: str
 bytes:
   description: Its size.
-  returned: success
+  returned: success, but not in check mode
   type: int
 """

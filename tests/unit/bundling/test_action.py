@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,16 +39,33 @@ def test_a_publisher_has_a_source_and_a_key_of_its_own() -> None:
     assert (found.source, found.key, found.fingerprint, found.suites) == (own["source"], own["key"], "A" * 40, "")
 
 
+def run(monkeypatch: pytest.MonkeyPatch, check: bool = False, **given: str) -> dict[str, Any]:
+    """The task, without what Ansible does around it."""
+    monkeypatch.setattr(bundle.ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(bundle.ActionModule, "validate_argument_spec", lambda *_, **__: (None, GIVEN | given))
+    action = bundle.ActionModule.__new__(bundle.ActionModule)
+    action._task = SimpleNamespace(check_mode=check)
+    return dict(action.run(task_vars={}))
+
+
 @pytest.mark.parametrize("fault", [BundleError("the disk is full"), requests.ConnectionError("nobody answers")])
 def test_what_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
     def make(*_: Any) -> str:
         raise fault
 
     monkeypatch.setattr(making, "make", make)
-    monkeypatch.setattr(bundle.ActionBase, "run", lambda *_: {})
-    monkeypatch.setattr(bundle.ActionModule, "validate_argument_spec", lambda *_, **__: (None, GIVEN))
     with pytest.raises(AnsibleActionFail, match=str(fault)):
-        bundle.ActionModule.__new__(bundle.ActionModule).run(task_vars={})
+        run(monkeypatch)
+
+
+def test_check_mode_refuses_a_directory_of_somebody_elses_and_makes_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run(monkeypatch, check=True, path=str(tmp_path / "new"))["changed"]
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "photos").touch()
+    with pytest.raises(AnsibleActionFail, match="holds photos, which is not of a bundle"):
+        run(monkeypatch, check=True, path=str(tmp_path))
 
 
 def test_a_library_that_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
