@@ -64,6 +64,7 @@ refused:
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -85,7 +86,7 @@ def ask(url: str, login: dict[str, Any]) -> dict[str, Any]:
         ) as answer:
             said: dict[str, Any] = json.load(answer)
             return said
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +64,22 @@ def test_whoever_is_not_let_in_is_named(cvat: str, run: Run, wrong: int) -> None
 
 def test_a_cvat_that_cannot_be_reached_lets_nobody_in(run: Run) -> None:
     said = run(cvat_users, url="http://127.0.0.1:9", logins=LOGINS)
+    assert (said["users"], said["refused"]) == ([], list(PASSWORDS))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\n<"])
+def test_nor_does_one_that_is_just_restarting(run: Run, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            for _ in LOGINS:
+                peer, _ = server.accept()
+                peer.recv(1 << 16)
+                peer.sendall(answer)
+                peer.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        said = run(cvat_users, url=f"http://127.0.0.1:{server.getsockname()[1]}", logins=LOGINS)
     assert (said["users"], said["refused"]) == ([], list(PASSWORDS))
 
 
