@@ -121,8 +121,8 @@ def main() -> None:
     url, (administrator, *others) = module.params["url"], module.params["logins"]
     with ThreadPoolExecutor() as pool:
         known = pool.submit(users, url, administrator)
-        answers = pool.map(lambda login: ask(f"{url}/api/users/self", login), others)
-        refused = [login["username"] for login, answer in zip(others, answers, strict=True) if not answer]
+        answers = [(login["username"], pool.submit(ask, f"{url}/api/users/self", login)) for login in others]
+        refused = [name for name, answer in answers if not answer.result()]
     if not known.result():
         refused.insert(0, administrator["username"])
     module.exit_json(changed=False, users=known.result(), refused=refused)

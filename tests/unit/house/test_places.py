@@ -141,3 +141,13 @@ def test_what_is_said_names_playbooks_as_checkout_and_collection_have_them() -> 
         if file.suffix in kinds and file.parent.name != "bundling" and file != ROOT / "plugins/action/bundle.py"
     }
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_ansible_test_is_told_the_licence_of_each_plugin_that_it_judges() -> None:
+    judged = {
+        str(path.relative_to(ROOT))
+        for kind in ("callback", "lookup", "modules")
+        for path in (ROOT / "plugins" / kind).glob("*.py")
+    }
+    (ignored,) = ROOT.glob("tests/sanity/ignore-*.txt")
+    assert {line.split()[0] for line in ignored.read_text(encoding="utf-8").splitlines()} == judged
