@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 # Files without which the app has nothing to start or to train with.
 REQUIRED = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "models/model.pt"]
 
 
-def faults(bundle: Path, required: list[str]) -> list[str]:
+def faults(bundle: Path, required: Iterable[str] = REQUIRED) -> list[str]:
     """The required files that are missing, empty, or (JSON) damaged."""
     found = []
     for name in required:

@@ -213,7 +213,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.daemon_set
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import listeners
 from ansible_collections.endolab.active_learning.plugins.module_utils.lock_file import LOCK, lives, read_lock
-from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED, faults
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import faults
 from ansible_collections.endolab.active_learning.plugins.module_utils.openpgp import keyring
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
 
@@ -493,7 +493,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     machine = platform.machine()
-    asked, bundles = module.params["packages"], module.params["model_bundles"]
+    asked = module.params["packages"]
     unsettled = Path(module.params["unless"] or "/nonexistent").exists()
     packages = installed_packages([*DOCKER_PACKAGES, *CONFLICTING_PACKAGES, TOOLKIT_PACKAGE, *asked])
     facts = {
@@ -513,7 +513,7 @@ def main() -> None:
             name: {"version": version, "held": held} for name, (version, held) in packages.items() if name in asked
         },
         "files": {} if unsettled else files(module.params),
-        "model_bundles": {} if unsettled else {path: faults(Path(path), REQUIRED) for path in bundles},
+        "model_bundles": {} if unsettled else {path: faults(Path(path)) for path in module.params["model_bundles"]},
         "signing_keys": fingerprints_in(module.params["signing_keys"]),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},
