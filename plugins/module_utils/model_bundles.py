@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 # Files without which the app has nothing to start or to train with.
 REQUIRED = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "models/model.pt"]
 
 
-def faults(bundle: Path, required: Iterable[str] = REQUIRED) -> list[str]:
+def faults(bundle: Path) -> list[str]:
     """The required files that are missing, empty, or (JSON) damaged."""
     found = []
-    for name in required:
+    for name in REQUIRED:
         file = bundle / name
         if not file.is_file() or file.stat().st_size == 0:
             found.append(name)

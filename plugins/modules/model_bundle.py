@@ -24,11 +24,6 @@ options:
     description: The bundle's directory.
     type: path
     required: true
-  required:
-    description: Files without which the bundle is not whole.
-    type: list
-    elements: str
-    default: [configs/inference.json, configs/train.json, configs/metadata.json, models/model.pt]
 attributes:
   check_mode:
     description: Says whether the bundle would be staged.
@@ -60,7 +55,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import fetch_file
-from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import REQUIRED, faults
+from ansible_collections.endolab.active_learning.plugins.module_utils.model_bundles import faults
 
 
 class Refusal(Exception):
@@ -108,7 +103,7 @@ def sync(bundle: Path) -> None:
             os.close(handle)
 
 
-def stage(archive: Path, checksum: str, dest: Path, required: list[str]) -> Path | None:
+def stage(archive: Path, checksum: str, dest: Path) -> Path | None:
     """Puts the bundle into its place; returns where one that was not whole lies now."""
     verify(archive, checksum)
     dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -118,7 +113,7 @@ def stage(archive: Path, checksum: str, dest: Path, required: list[str]) -> Path
     staging = Path(tempfile.mkdtemp(prefix=prefix, dir=dest.parent))
     try:
         bundle = unpack(archive, staging)
-        missing = faults(bundle, required)
+        missing = faults(bundle)
         if missing:
             raise Refusal(f"The bundle lacks {', '.join(missing)}. Nothing was staged; take a whole bundle.")
         bundle.chmod(0o755)
@@ -139,12 +134,11 @@ def main() -> None:
             "src": {"type": "str", "required": True},
             "checksum": {"type": "str", "required": True},
             "dest": {"type": "path", "required": True},
-            "required": {"type": "list", "elements": "str", "default": REQUIRED},
         },
         supports_check_mode=True,
     )
-    src, dest, required = module.params["src"], Path(module.params["dest"]), module.params["required"]
-    if not faults(dest, required):
+    src, dest = module.params["src"], Path(module.params["dest"])
+    if not faults(dest):
         module.exit_json(changed=False)
     if module.check_mode:
         module.exit_json(changed=True)
@@ -152,7 +146,7 @@ def main() -> None:
         archive = Path(fetch_file(module, src) if src.startswith(("http://", "https://")) else src)
         if not archive.is_file():
             raise Refusal(f"There is no bundle at {src}.")
-        aside = stage(archive, module.params["checksum"], dest, required)
+        aside = stage(archive, module.params["checksum"], dest)
     except Refusal as fault:
         module.fail_json(msg=str(fault))
     module.exit_json(changed=True, **({"moved_aside": str(aside)} if aside else {}))
