@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from ansible_collections.endolab.active_learning.plugins.filter.conf_value import conf_value
+from ansible_collections.endolab.active_learning.plugins.filter.controller_path import controller_path
 from ansible_collections.endolab.active_learning.plugins.filter.text_table import text_table
 
 
@@ -22,3 +26,12 @@ def test_rows_become_a_table_with_columns_below_each_other() -> None:
         "20    -      -",
     ]
     assert text_table([], {"id": "task"}) == "task"
+
+
+def test_paths_count_from_where_ansible_playbook_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(home))
+    assert controller_path("lab/ca.pem") == str(tmp_path / "lab" / "ca.pem")
+    assert controller_path("~/ca.pem") == str(home / "ca.pem")
+    assert controller_path("/etc/ca.pem") == "/etc/ca.pem"
