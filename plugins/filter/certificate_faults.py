@@ -37,18 +37,21 @@ _value:
   elements: str
 """
 
-import contextlib
 import datetime
 import fnmatch
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-with contextlib.suppress(ImportError):  # ansible-core brings it; only ansible-test looks at plugins without it
+# Otherwise only where there is a certificate: Ansible loads all filters in each process, and this would be most of it.
+if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 
 def certificate_faults(certificate: str, key: str | None = None, name: str = "") -> list[str]:
     """What is wrong with the first `certificate` and its `key` for a website called `name`, or with every authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
@@ -79,6 +82,8 @@ def _faults_of_dates(certificate: x509.Certificate) -> list[str]:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
+    from cryptography import x509
+
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
