@@ -42,7 +42,8 @@ attributes:
     description: Says what would change.
     support: full
   diff_mode:
-    description: Shows the file before and after.
+    description: >-
+      Shows the keys in O(settings) and O(defaults), before and after; another one may hold a proxy's password.
     support: full
 """
 
@@ -53,12 +54,7 @@ EXAMPLES = r"""
       live-restore: true
 """
 
-RETURN = r"""
-settings:
-  description: What the file says now, or would.
-  returned: success
-  type: dict
-"""
+RETURN = "# nothing but what every module returns"
 
 import json
 import os
@@ -95,15 +91,22 @@ def unmerge(now: dict[str, Any], new: dict[str, Any], old: dict[str, Any]) -> di
     return left
 
 
-def parse(path: str, text: str) -> dict[str, Any]:
-    """The file's settings; a ValueError that says how to mend it where it has none."""
+def parse(path: Path) -> dict[str, Any]:
+    """The file's settings, none where it is not there; a ValueError that says how to mend one that has none."""
     try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         settings = json.loads(text) if text.strip() else {}
     except ValueError as fault:
         raise ValueError(f"{path} is not valid JSON ({fault}). Mend or remove it, then run this again.") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds no JSON object. Mend or remove it, then run this again.")
     return settings
+
+
+def shown(module: AnsibleModule, settings: dict[str, Any]) -> str:
+    """What a diff says of the file's settings."""
+    ours = {key for group in [module.params["settings"], *module.params["defaults"]] for key in group}
+    return text_of({key: value for key, value in settings.items() if key in ours})
 
 
 def text_of(settings: dict[str, Any]) -> str:
@@ -152,11 +155,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
     original = Path(module.params["original"] or "/nonexistent")
     try:
-        old = parse(str(path), before)
-        first = parse(str(original), read(original))
+        old = parse(path)
+        first = parse(original)
     except ValueError as fault:
         module.fail_json(msg=str(fault))
     if module.params["state"] == "present":
@@ -173,12 +175,12 @@ def main() -> None:
         else:
             path.unlink()
     diff = {
-        "before": before,
-        "after": after if changed else before,
+        "before": shown(module, old),
+        "after": shown(module, wanted),
         "before_header": str(path),
         "after_header": str(path),
     }
-    module.exit_json(changed=changed, settings=wanted, diff=diff)
+    module.exit_json(changed=changed, diff=diff)
 
 
 if __name__ == "__main__":
