@@ -82,6 +82,8 @@ def ask(url: str, login: dict[str, Any]) -> dict[str, Any]:
             url_username=login["username"],
             url_password=login["password"],
             force_basic_auth=True,
+            # Passwords of this host's CVAT go to nobody else, whatever proxy the host has.
+            use_proxy=False,
             timeout=TIMEOUT_SECONDS,
         ) as answer:
             said: dict[str, Any] = json.load(answer)

@@ -54,6 +54,11 @@ def test_all_users_are_told_also_those_of_later_pages(cvat: str, run: Run) -> No
     assert not said["changed"]
 
 
+def test_no_proxy_of_the_hosts_learns_passwords(cvat: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert run(cvat_users, url=cvat, logins=LOGINS)["refused"] == []
+
+
 @pytest.mark.parametrize("wrong", [0, 1, 2])
 def test_whoever_is_not_let_in_is_named(cvat: str, run: Run, wrong: int) -> None:
     logins = [{**login, "password": "Wrong0"} if at == wrong else login for at, login in enumerate(LOGINS)]
