@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 # Directories of the host's that give the host away where a container has one of them whole.
-WHOLE = {"/", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sys", "/usr", "/var", "/var/lib/docker"}
+WHOLE = {
+    "/",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/proc",
+    "/root",
+    "/run",
+    "/sys",
+    "/usr",
+    "/var",
+    "/var/lib/docker",
+    "/var/run",
+}
 
 
 def exceptions(attributes: dict[str, Any]) -> set[str]:

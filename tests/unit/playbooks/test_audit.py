@@ -61,7 +61,12 @@ GOOD: dict[str, Any] = {
         },
         "administrators": [],
         "open_files": [],
-        "shown": ["environment cvat-worker_import-1 cvat_redis_password"],
+        "shown": [
+            "environment cvat-worker_import-1 cvat_redis_password",
+            "environment cvat-server-1 cvat_clickhouse_password",
+            "environment cvat-grafana-1 cvat_clickhouse_password",
+            "argument cvat-worker_utils-1 cvat_redis_password",
+        ],
         "door": {"fault": "", "days": 0, "old": []},
     },
 }
