@@ -183,6 +183,10 @@ def _fetch_model(root: Path, model: Model, say: Callable[[str], object]) -> Path
     with plain(model.source)({"Accept-Encoding": "identity"}) as answer:
         if not answer.ok:
             raise BundleError(f"{model.source} cannot be fetched: {answer.status_code} {answer.reason}.")
+        if "Content-Length" not in answer.headers:
+            raise BundleError(
+                f"{model.source} does not say how large it is. Fetch the file, and name it as monailabel_bundle."
+            )
         size = int(answer.headers["Content-Length"])
     _fetch(root, [Wanted(target, model.source, plain(model.source), size, model.checksum)], "the model bundle", say)
     return target

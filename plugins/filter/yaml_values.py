@@ -44,6 +44,8 @@ def yaml_values(text: str, values: Mapping[str, str]) -> str:
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         raise AnsibleFilterError(f"this is no YAML from line {mark.line + 1 if mark else 1} on") from None
+    if any(isinstance(token, (yaml.AnchorToken, yaml.AliasToken)) for token in yaml.scan(text)):
+        raise AnsibleFilterError("other values would change, too; write each out, without anchors (&) and aliases (*)")
     found = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
     if missing := [name for name in values if name not in found]:
         raise AnsibleFilterError(f"there is no key {', '.join(missing)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Callable
@@ -30,16 +31,20 @@ def container_of(process: Path) -> str | None:
 def owners(inodes: set[str]) -> dict[str, tuple[str, str | None]]:
     """For each socket's inode the name of its process, and the id of the container that this runs in."""
     found = {}
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(link.readlink())
-        except OSError:
-            continue
-        inode = target[len("socket:[") : -1] if target.startswith("socket:[") else ""
-        if inode in inodes:
-            process = link.parents[1]
+    for process in Path("/proc").glob("[0-9]*"):
+        for inode in sockets_of(process) & inodes:
             found[inode] = (read(process / "comm").strip(), container_of(process))
     return found
+
+
+def sockets_of(process: Path) -> set[str]:
+    """The inodes of a process's sockets; none where it has ended meanwhile."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # one that is closed meanwhile
+                found.add(str(link.readlink()))
+    return {target[len("socket:[") : -1] for target in found if target.startswith("socket:[")}
 
 
 def containers() -> tuple[dict[str, str], dict[int, str]]:

@@ -149,6 +149,10 @@ def main() -> None:
         aside = stage(archive, module.params["checksum"], dest)
     except Refusal as fault:
         module.fail_json(msg=str(fault))
+    except OSError as fault:
+        module.fail_json(
+            msg=f"The bundle cannot be staged at {dest}: {fault}. Nothing was staged; mend that, then run this again."
+        )
     module.exit_json(changed=True, **({"moved_aside": str(aside)} if aside else {}))
 
 

@@ -71,6 +71,11 @@ def test_linking_again_adds_what_has_come_and_keeps_what_has_gone(tree: Tree) ->
     }
 
 
+def test_a_link_to_itself_is_kept_as_it_is(tree: Tree) -> None:
+    (tree.path / "loop.png").symlink_to("loop.png")
+    assert (trees.link(tree) / "loop.png").readlink() == Path("loop.png")
+
+
 def test_what_is_written_once_is_not_copied(tree: Tree) -> None:
     linked = trees.link(tree)
     assert (linked / "a.png").samefile(tree.path / "a.png")
@@ -123,7 +128,7 @@ def test_sums_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_staged_tree_takes_the_place_of_what_is_there(tree: Tree) -> None:
     write(tree.path / trees.STAGED, {"a.png": "old frame", "labels/final/z.png": "old label", "index.json": "old"})
-    write(tree.path, {"b.png": "a frame of another day", "stale.json": "{}"})
+    write(tree.path, {"b.png": "a frame of another day", trees.INDEX: "{}", "coco.json": "{}"})
     for _ in range(2):  # broken off and done again
         trees.swap_out(tree)
     assert read(tree.path / trees.REPLACED)["a.png"] == "frame"
@@ -132,6 +137,7 @@ def test_a_staged_tree_takes_the_place_of_what_is_there(tree: Tree) -> None:
     assert {name: text for name, text in read(tree.path).items() if not name.startswith(trees.OURS)} == {
         "a.png": "old frame",
         "b.png": "a frame of another day",
+        "coco.json": "{}",
         "index.json": "old",
         "labels/final/z.png": "old label",
     }

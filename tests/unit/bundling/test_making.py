@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -312,6 +313,15 @@ def test_another_model_than_its_checksum_says_is_refused(tmp_path: Path, request
     model = Model(str(file) if local else request_of.model.source, f"sha256:{'0' * 64}", "tools")
     with pytest.raises(BundleError, match="is not what"):
         making.make(tmp_path / "bundle", replace(request_of, model=model), silent)
+
+
+def test_a_model_of_unknown_size_is_refused(
+    tmp_path: Path, request_of: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = contextlib.nullcontext(SimpleNamespace(ok=True, headers={}))
+    monkeypatch.setattr(making, "plain", lambda source: lambda headers: answer)
+    with pytest.raises(BundleError, match="does not say how large it is"):
+        making._fetch_model(tmp_path, request_of.model, silent)
 
 
 def test_wheels_come_with_their_sums(tmp_path: Path) -> None:

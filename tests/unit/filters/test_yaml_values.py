@@ -49,3 +49,9 @@ def test_what_is_no_yaml_is_refused_without_being_shown() -> None:
     with pytest.raises(AnsibleFilterError, match="no YAML from line 2 on") as refusal:
         yaml_values("first: 1\nsecret: }", {"first": "new"})
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["first: &all old\nsecond: *all\n", "second: &all old\nfirst: *all\n"])
+def test_values_that_others_refer_to_are_refused(text: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="without anchors"):
+        yaml_values(text, {"first": "new"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zipfile
 from collections.abc import Callable
@@ -37,6 +38,16 @@ def test_a_whole_bundle_is_staged_once(run: Run, tmp_path: Path, top: str) -> No
     (tmp_path / "b.zip").unlink()
     assert run(model_bundle, dest=str(dest), **options)["changed"] is False
     assert (dest / "models/model.pt").read_text() == "trained"
+
+
+def test_a_disk_that_gives_out_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpack(*_: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(model_bundle, "unpack", unpack)
+    result = run(model_bundle, dest=str(tmp_path / "model"), **archive(tmp_path / "b.zip", WHOLE))
+    assert "No space left on device" in result["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]
 
 
 def test_a_half_made_bundle_is_moved_aside(run: Run, tmp_path: Path) -> None:

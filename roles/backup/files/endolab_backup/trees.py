@@ -22,6 +22,9 @@ from .settings import Fault, Tree
 OURS = ".endolab-"
 LINKED, STAGED, REPLACED = (OURS + name for name in ("backup", "restored", "replaced"))
 
+# What MONAI Label knows of the files beside it, which one that is not the archive's would say wrongly.
+INDEX = "datastore_v2.json"
+
 # What a disk has of its own where it is mounted.
 DISKS = "lost+found"
 
@@ -63,13 +66,16 @@ def _link(tree: Tree, source: Path, target: Path) -> None:
                 if not entry.name.startswith(UNFINISHED_DIRECTORIES):
                     with suppress(FileNotFoundError):  # it has gone in the meantime
                         _link(tree, Path(entry.path), place)
-            elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_file() or entry.is_symlink()):
+            elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_symlink() or entry.is_file()):
                 _link_file(Path(entry.path), place, any(fnmatch.fnmatch(entry.name, each) for each in tree.linked))
 
 
 def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
     """MONAI Label and CVAT do not see what such a link leads to either: their containers have the tree alone."""
-    leads_to = link.resolve()
+    try:
+        leads_to = link.resolve()
+    except RuntimeError:  # before Python 3.13: it leads to itself
+        return
     if leads_to.exists() and not leads_to.is_relative_to(tree.path.resolve()):
         raise Fault(
             f"{link} is a link to {leads_to}, and an archive would have the link alone. Move the files there, mount "
@@ -176,7 +182,7 @@ def swap_out(tree: Tree) -> None:
     staged, replaced = tree.path / STAGED, tree.path / REPLACED
     replaced.mkdir(exist_ok=True)
     for entry in sorted(tree.path.iterdir()):
-        stays = tree.foreign_files_stay and entry.is_file() and entry.suffix != ".json"
+        stays = tree.foreign_files_stay and entry.is_file() and entry.name != INDEX
         if not entry.name.startswith((OURS, DISKS)) and not (stays and not (staged / entry.name).exists()):
             entry.rename(replaced / entry.name)
 
