@@ -114,9 +114,11 @@ class EndoscopyApp(shipped.MyApp, MONAILabelApp):  # type: ignore[name-defined]
         automatic: bool = settings.MONAI_LABEL_AUTO_UPDATE_SCORING
         self._auto_update_scoring = False  # the loop scores when it is due
         MONAILabelApp.on_init_complete(self)
-        self._auto_update_scoring = automatic
         if automatic and isinstance(self.datastore(), LoopDatastore):
+            # Nor does whoever asks for the next sample have all frames scored.
             self._start_loop()
+        else:
+            self._auto_update_scoring = automatic
 
     def _start_loop(self) -> None:
         # The children that score and train need none of these.

@@ -38,9 +38,15 @@ DEADLINE = 120.0
 DEADLINE_PER_FRAME = 5.0
 STATUS_PERIOD = 1.0
 
-# A reply that says "later" is asked for again, after 0.5 and 1 s.
+# A reply that says "later" is asked for again, after 0.5 and 1 s, however much later it says: a call has its deadline.
 RETRIES = urllib3.Retry(
-    total=2, read=0, other=0, status_forcelist=(502, 503, 504), backoff_factor=0.5, raise_on_status=False
+    total=2,
+    read=0,
+    other=0,
+    status_forcelist=(502, 503, 504),
+    backoff_factor=0.5,
+    raise_on_status=False,
+    respect_retry_after_header=False,
 )
 
 logging.getLogger("cvat_sdk").setLevel(logging.WARNING)
@@ -201,14 +207,14 @@ class Cvat:
 
     @_call("take pre-annotations")
     def preannotate(self, task: int, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, int]:
-        """Adds these shapes, as made by a model, to the frames of those names that have none yet.
+        """Adds these shapes, as made by a model, to the frames of those names that nobody has worked on meanwhile.
 
         Returns how many were added to each frame that got any.
         """
         found = self.client.tasks.retrieve(task)
         labels = {label.name: label.id for label in found.get_labels()}
         frames = found.get_meta().frames
-        drawn = _drawn(found.get_annotations(), len(frames))
+        touched = _touched(found)
         request = [
             models.LabeledShapeRequest(
                 type=models.ShapeType(shape.type),
@@ -218,7 +224,7 @@ class Cvat:
                 source="auto",
             )
             for number, frame in enumerate(frames)
-            if number not in drawn
+            if number not in touched
             for shape in shapes.get(frame.name, ())
         ]
         if request:
@@ -331,15 +337,11 @@ class Cvat:
         name = self._name.fullmatch(found.name)
         if not _size(found) or (name and name[1] == "UPLOADING"):
             raise Unfit(f"CVAT's task {task} does not have all of its frames yet", "try again when it has them")
-        meta = found.get_meta()
-        touched = _drawn(found.get_annotations(), len(meta.frames)) | set(meta.deleted_frames)
-        for job in _jobs(found):
-            # Somebody has found that there is nothing on a frame of a completed job.
-            if str(job.state) == "completed":
-                touched.update(range(job.start_frame, job.stop_frame + 1))
-        frames = [frame.name for number, frame in enumerate(meta.frames) if number not in touched]
+        touched = _touched(found)
+        names = [frame.name for frame in found.get_meta().frames]
+        frames = [name for number, name in enumerate(names) if number not in touched]
         labels = frozenset(label.name for label in found.get_labels())
-        return Untouched(labels, frames, len(meta.frames) - len(frames))
+        return Untouched(labels, frames, len(names) - len(frames))
 
     # How it asks.
 
@@ -473,6 +475,17 @@ def _placed(annotations: Any, frames: int) -> Iterator[tuple[int, int, Any]]:
             if not key.outside:
                 for frame in range(key.frame, after):
                     yield frame, track.label_id, key
+
+
+def _touched(task: Any) -> set[int]:
+    """The numbers of the frames that somebody has worked on."""
+    meta = task.get_meta()
+    found = _drawn(task.get_annotations(), len(meta.frames)) | set(meta.deleted_frames)
+    for job in _jobs(task):
+        # Somebody has found that there is nothing on a frame of a completed job.
+        if str(job.state) == "completed":
+            found.update(range(job.start_frame, job.stop_frame + 1))
+    return found
 
 
 def _drawn(annotations: Any, frames: int) -> set[int]:

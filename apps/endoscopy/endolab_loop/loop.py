@@ -128,6 +128,8 @@ class Loop:
             "error": None,
         }
         self.errors = dict.fromkeys(WHOSE, 0)
+        # Whether CVAT has said in this turn which tasks there are, and whether it had not when it was asked last.
+        self._polled = self._away = False
         self._shown = 0.0
         self._hidden = False
         self._unknown: list[str] = []
@@ -147,6 +149,7 @@ class Loop:
 
     def turn(self) -> float:
         """One step, its error kept for people to see; returns the seconds after which the next one is due."""
+        self._polled = False
         try:
             self._look_for_room()
             self.count()
@@ -162,7 +165,8 @@ class Loop:
             ):
                 logger.exception("what happened")
         else:
-            self._mended("MONAI Label", "Endolab")
+            # Who is asked for nothing may still be in trouble.
+            self._mended("MONAI Label", "Endolab", *(["CVAT"] if self._polled else []))
             self._show(next_try=now(seconds))
             return seconds
         seconds = self.conf.auto_finetune_check_interval
@@ -176,6 +180,7 @@ class Loop:
         try:
             tasks = self._poll()
         except CvatError:
+            self._away = True
             # Scoring needs no CVAT, and the first one takes longest.
             if self._asks and not self.memory.task and not self.memory.batch:
                 self._score()
@@ -204,7 +209,10 @@ class Loop:
             self._remember(project=project)
         tasks = self.cvat.tasks(project["id"]) if project else []
         self._show(polled_at=now())
-        self._mended("CVAT")
+        self._polled = True
+        if self._away:
+            self._away = False
+            self._mended("CVAT")
         return tasks
 
     def _watch(self, task: Task) -> float:

@@ -304,6 +304,26 @@ def test_an_error_is_logged_once_and_counted(world: World, caplog: pytest.LogCap
     assert world.loop.status["phase"] == "retrying"
 
 
+def test_an_error_of_a_later_call_stays_until_the_whole_step_succeeds(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = []
+
+    def upload(*_: Any) -> None:
+        shown.append(world.loop.status["error"])
+        raise CvatError("CVAT does not take in the frames", "see its workers")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(world.cvat, "upload", upload)
+        for _ in range(3):
+            world.turn()
+    assert [error and error["times"] for error in shown] == [None, 1, 2]
+    assert [record.levelname for record in caplog.records if "take in the frames" in record.getMessage()] == ["ERROR"]
+    world.turns()
+    assert world.loop.status["error"] is None
+    assert only(world.cvat.open())
+
+
 def test_an_unforeseen_error_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.cvat, "tasks", lambda _: 1 / 0)
     world.turns()

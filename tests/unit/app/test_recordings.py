@@ -217,6 +217,9 @@ def test_the_untouched_frames_are_those_that_nobody_has_worked_on(life: Recorded
     jobs = life.replies["GET", "/api/jobs"]
     jobs[:] = [with_body(jobs[0], results=[{**each, "state": "completed"} for each in jobs[0].reply.body["results"]])]
     assert client(life).untouched(44) == Untouched(frozenset({"Tool", "InBody"}), [], 3)
+    # Nor do they get what the model has seen on them before the jobs were completed.
+    tool = Shape("Tool", "rectangle", [1.0, 2.0, 30.0, 40.0])
+    assert client(life).preannotate(44, {"frame_02.png": [tool]}) == {}
 
 
 def test_projects_and_tasks_are_listed_with_their_progress(life: Recorded) -> None:
