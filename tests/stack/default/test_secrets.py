@@ -27,6 +27,13 @@ def test_the_file_is_for_its_reader_alone(host: Host, path: str, uid: int) -> No
     assert file.uid == uid
 
 
+@pytest.mark.parametrize("uid", [1000, 70, 999])
+def test_the_hosts_own_users_of_the_same_number_cannot_read_them(host: Host, uid: int) -> None:
+    found = host.run("setpriv --reuid %d --clear-groups find /etc/endolab/cvat/secrets -type f", uid)
+    assert found.stdout == ""
+    assert "Permission denied" in found.stderr
+
+
 def test_the_loop_knows_its_password_from_a_file_alone(host: Host, variables: dict[str, Any]) -> None:
     environment = host.check_output("cat /proc/$(pgrep -of '^python3 -m monailabel.main')/environ | tr '\\0' '\\n'")
     assert "ENDOLAB_CVAT_PASSWORD_FILE=/run/endolab/secrets/password" in environment

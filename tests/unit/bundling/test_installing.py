@@ -148,7 +148,7 @@ def name_of_server(directory: Path) -> str:
 
 def test_no_other_service_of_the_host_has_its_port() -> None:
     both = "no two services have the same port"
-    settings = {"ansible_play_hosts_all": ["gpu1"], "cvat_grafana_port": 8500}
+    settings = {"ansible_play_hosts_all": ["gpu1"], "cvat_ui_port": 8500}
     assert both not in refusals_of(DEBIAN, ["__inventory_checks"], **settings)
     assert both in refusals_of(DEBIAN, ["__inventory_checks"], bundle="/srv/bundle", **settings)
 

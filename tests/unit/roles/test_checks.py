@@ -194,6 +194,9 @@ INSTANCES = "the instances have names"
         ([{**TOOLS, "name": "../etc"}], INSTANCES),
         ([TOOLS, {**POLYPS, "datasets_dir": "/srv/endolab/datasets/tools"}], "no two instances share a directory"),
         ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab/apps/tools"}], "no two instances share a directory"),
+        ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab/datasets/tools/apps/"}], "frames and apps lie apart"),
+        ([TOOLS, {**POLYPS, "datasets_dir": "/srv/endolab/apps/polyps"}], "frames and apps lie apart"),
+        ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab"}], "frames and apps lie apart"),
         ([TOOLS, {**POLYPS, "cvat_username": "polyps"}], "an account of an instance's own has a password of its own"),
         ([TOOLS, {**POLYPS, "cvat_password": "word"}], "an account of an instance's own has a password of its own"),
         (
@@ -213,6 +216,47 @@ INSTANCES = "the instances have names"
 )
 def test_instances_that_cannot_be_are_refused(entries: list[dict[str, Any]], refused: str) -> None:
     assert refused in refusals(HOST, monailabel_instances=entries)
+
+
+def test_a_teardown_takes_away_what_endolab_has_put_below_apps() -> None:
+    def made(*entries: dict[str, Any]) -> list[str]:
+        variables = trusted({**variables_of(ROLES), **CREDENTIALS, "monailabel_instances": list(entries)})
+        return list(Templar(loader=DataLoader(), variables=variables).template(variables["__monailabel_made"]))
+
+    assert made() == ["/srv/endolab/apps/endoscopy"]
+    own = {**POLYPS, "app": "apps/ours", "apps_dir": "/data/apps", "bundle_name": "ours"}
+    assert made(TOOLS, own) == ["/srv/endolab/apps/tools/endoscopy", "/data/apps/ours/model"]
+
+
+def test_secrets_of_analytics_go_with_them() -> None:
+    def leftovers(**settings: Any) -> list[str]:
+        secret = "/etc/endolab/cvat/secrets/backend/clickhouse_password"
+        facts = {"endolab_host": {**HOST, "paths": {**HOST["paths"], secret: THERE}}}
+        variables = trusted({**variables_of(ROLES), "ansible_facts": facts, **CREDENTIALS, **settings})
+        return list(Templar(loader=DataLoader(), variables=variables).template(variables["__cvat_leftovers"]))
+
+    assert leftovers() == ["/etc/endolab/cvat/secrets/backend/clickhouse_password"]
+    assert leftovers(cvat_analytics=True) == []
+
+
+def test_a_program_at_the_port_of_analytics_is_in_their_way_alone() -> None:
+    taken = [{"address": "127.0.0.1", "process": "influxd", "container": None}]
+    host = {**HOST, "ports": {**HOST["ports"], "8083": taken}}
+    assert refusals(host) == []
+    assert refusals(host, cvat_analytics=True) == ["the ports are free"]
+
+
+def test_frames_that_a_restore_has_set_aside_are_not_missed() -> None:
+    paths = {**HOST["paths"], "/srv/endolab/datasets/images": {"exists": True, "images": {}}}
+    assert refusals({**HOST, "paths": paths}) == ["the frames are there"]
+    assert refusals({**HOST, "paths": {**paths, "/var/lib/endolab/backup/restore.json": THERE}}) == []
+
+
+def test_an_upgrade_that_was_broken_off_is_ended_first() -> None:
+    tables = ["__upgrade_verification"]
+    host = {**HOST, "paths": {**HOST["paths"], "/var/lib/endolab/upgrade/notes.json": THERE}}
+    assert refusals(host, tables) == ["no upgrade was broken off"]
+    assert refusals(host, tables, __upgrading=True) == []
 
 
 def test_an_instances_account_without_a_password_is_none() -> None:
