@@ -146,20 +146,46 @@ def two_models(folder: Path) -> dict[str, Any]:
 
 
 def bad_frames(folder: Path) -> dict[str, Any]:
-    """One frame of three is torn."""
+    """One frame of three is torn, and then mended."""
     scores = Scores(folder, 3)
     torn = Path(scores.images["frame_1"])
-    torn.write_bytes(torn.read_bytes()[:100])
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:100])
     scores.run(workers=2)
-    return {"known": scores.known}
+    known = {name: dict(each) for name, each in scores.known.items()}
+    same = scoring.attempt(known["frame_0"]["epistemic_ts"], torn) == known["frame_1"][scoring.TRIED]
+    torn.write_bytes(whole)
+    scores.run(workers=2)
+    return {"known": known, "same": same, "mended": scores.known["frame_1"]}
+
+
+def full_gpu(folder: Path) -> dict[str, Any]:
+    """For one frame of three, its GPU has no memory."""
+    scores, ask = Scores(folder, 3), scoring.ask
+
+    def refuse(task: BasicInferTask, image: str, passes: int) -> Any:
+        if image == scores.images["frame_1"]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return ask(task, image, passes)
+
+    with patch.object(scoring, "ask", refuse):
+        return {"said": said_by(scores), "known": scores.known}
+
+
+def said_by(scores: Scores) -> str:
+    """What a scoring ends with that fails."""
+    try:
+        scores.run(workers=2)
+    except Exception as error:
+        return str(error)
+    return ""
 
 
 def never_unsure(folder: Path) -> dict[str, Any]:
     """A network without dropout."""
     scores = Scores(folder, 1, dropout=0.0)
-    scores.run(workers=1)
-    return {"known": scores.known}
+    return {"said": said_by(scores), "known": scores.known}
 
 
 if __name__ == "__main__":
-    main([counted, whole_passes, remembered, unfamiliar, heat_maps, two_models, bad_frames, never_unsure])
+    main([counted, whole_passes, remembered, unfamiliar, heat_maps, two_models, bad_frames, full_gpu, never_unsure])

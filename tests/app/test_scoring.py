@@ -55,13 +55,24 @@ def test_heat_maps_are_those_of_the_model_that_decides(scenario: Scenario) -> No
 
 
 def test_one_bad_frame_does_not_end_a_scoring(scenario: Scenario) -> None:
-    known = scenario("bad_frames")["known"]
+    found = scenario("bad_frames")
+    known = found["known"]
     assert [bool(known[name]["unreadable"]) for name in sorted(known)] == [False, True, False]
     assert "epistemic_entropy" not in known["frame_1"]
     assert all(0 < known[name]["epistemic_entropy"] < 1 for name in ("frame_0", "frame_2"))
-    assert len({each["epistemic_ts"] for each in known.values()}) == 1, "none is tried again with these weights"
+    assert found["same"], "it is known not to be worth another try with these weights, as long as it is the same file"
+    assert not found["mended"]["unreadable"]
+    assert 0 < found["mended"]["epistemic_entropy"] < 1
 
 
-def test_a_network_without_dropout_is_named(scenario: Scenario) -> None:
-    (known,) = scenario("never_unsure")["known"].values()
-    assert known["unreadable"] == "ValueError: the network has no dropout, so that it is never unsure"
+def test_what_is_not_a_frames_fault_is_not_laid_to_it(scenario: Scenario) -> None:
+    found = scenario("full_gpu")
+    assert found["said"] == "CUDA out of memory"
+    assert found["known"].pop("frame_1") == {}
+    assert all(0 < each["epistemic_entropy"] < 1 for each in found["known"].values()), "others are scored all the same"
+
+
+def test_a_network_without_dropout_ends_a_scoring(scenario: Scenario) -> None:
+    found = scenario("never_unsure")
+    assert found["said"] == "the network has no dropout, so that it is never unsure"
+    assert [*found["known"].values()] == [{}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import zipfile
@@ -31,6 +32,15 @@ print(json.dumps([answer.status, *map(answer.headers.get, ["Content-Type", "Cont
 """
 
 
+LIST_FRAMES = """
+import json, sys
+sys.path.insert(0, "/lab/app")
+from endolab_loop.datastore import LoopDatastore
+frames = LoopDatastore("/lab/studies", "http://127.0.0.1:9", extensions=("*.png",)).frames()
+print(json.dumps({name: str(file) for name, (file, _, _) in frames.items()}))
+"""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     """MONAI Label with the app and two frames, without a CVAT, that has scored its frames."""
@@ -43,7 +53,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         archive.extractall(app / "model")
     (studies / "loop" / "iterations").mkdir(parents=True)
     for number, name in enumerate(FRAMES, start=1):
-        Image.new("RGB", (320, 240), (90 * number, 40, 40)).save(studies / f"{name}.png")
+        # As links to files of one name, as cases in directories of their own would have it.
+        (studies / name / "0001.png").parent.mkdir()
+        Image.new("RGB", (320, 240), (90 * number, 40, 40)).save(studies / name / "0001.png")
+        (studies / f"{name}.png").symlink_to(f"{name}/0001.png")
+    Path(os.fsdecode(os.fsencode(studies) + b"/M\xfcller.png")).write_bytes(
+        (studies / "frame_1.png").read_bytes()
+    )  # not UTF-8, but Latin-1
     chosen = {"at": "2026-11-28T12:00:00+00:00", "chosen": dict.fromkeys(FRAMES, 0.1), "scores": {}}
     (studies / "loop" / "iterations" / "1.json").write_text(json.dumps(chosen))
     conf = {"models": "tooltracking", "epistemic_enabled": "true", "epistemic_simulation_size": "2"}
@@ -96,6 +112,12 @@ def test_its_page_is_there(server: Container) -> None:
     assert policy.startswith("default-src 'none'")
     assert "CVAT at http://127.0.0.1:9 does not answer" in content
     assert all(f"<b>{name}</b>" in content for name in FRAMES)
+
+
+def test_frames_go_by_their_own_names(server: Container) -> None:
+    code, (output, errors) = server.exec_run(["python3", "-c", LIST_FRAMES], demux=True)
+    assert code == 0, errors
+    assert json.loads(bytes(output).splitlines()[-1]) == {name: f"/lab/studies/{name}.png" for name in FRAMES}
 
 
 def test_its_scoring_has_left_heat_maps(server: Container) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from monailabel.datastore.cvat import CVATDatastore
+from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 from numpy.typing import NDArray
 from PIL import Image
@@ -41,6 +42,7 @@ class LoopDatastore(CVATDatastore):
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
         self.mutex = threading.RLock()
         self._seen: list[int] = []
+        self._nameless: set[str] = set()
         _set_aside_if_damaged(Path(datastore_path) / "datastore_v2.json")
         super().__init__(datastore_path, *args, **kwargs)
 
@@ -60,6 +62,28 @@ class LoopDatastore(CVATDatastore):
             _replace(Path(self._datastore_config_path), content.encode())
             self._config_ts = Path(self._datastore_config_path).stat().st_mtime
 
+    def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
+        """Without those whose names no index can hold, because they are not UTF-8."""
+        found: dict[str, str] = super()._list_files(path, patterns)
+        kept = {name: file for name, file in found.items() if _is_utf8(name)}
+        for name in found.keys() - kept.keys() - self._nameless:
+            logger.warning("%r is left out: its name is not UTF-8", name)
+        self._nameless |= found.keys() - kept.keys()
+        return kept
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """The labelled frames for a training, by their own names also where these are links."""
+        found: list[dict[str, Any]] = super().datalist(full_path)
+        labelled = self._datastore.filter_by_tag(DefaultLabelTag.FINAL)
+        if full_path:
+            for item, (name, entry) in zip(found, labelled.items(), strict=True):
+                item["image"] = str(self._file(name, entry))
+        return found
+
+    def _file(self, name: str, entry: Any) -> Path:
+        """A frame's file, and not what it may lead to, as two links may lead to files of one name."""
+        return Path(self._datastore.image_path(), self._filename(name, entry.image.ext)).absolute()
+
     @_alone
     def frames(self) -> dict[str, tuple[Path, bool, dict[str, Any]]]:
         """Every frame's file, whether it has a final label, and what is known of it; as the files are now."""
@@ -70,7 +94,7 @@ class LoopDatastore(CVATDatastore):
         self._seen = changed
         return {
             name: (
-                Path(self.get_image_uri(name)),
+                self._file(name, entry),
                 DefaultLabelTag.FINAL in entry.labels,
                 dict(entry.image.info),
             )
@@ -89,6 +113,14 @@ class LoopDatastore(CVATDatastore):
         partial.unlink()
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Writes a file that is whole, also after a power cut."""
     partial = path.with_name(path.name + ".new")
@@ -101,7 +133,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _set_aside_if_damaged(index: Path) -> None:
     try:
-        json.loads(index.read_bytes())
+        LocalDatastoreModel.model_validate_json(index.read_bytes())
     except FileNotFoundError:
         return
     except ValueError:

@@ -15,7 +15,7 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from numpy.typing import NDArray
 
 from .loop import Frame, LabError
-from .scoring import UNREADABLE, apart, deciding
+from .scoring import TRIED, UNREADABLE, apart, attempt, deciding
 from .shapes import Shape, mask_shapes
 from .state import read_json
 
@@ -43,11 +43,12 @@ class MonaiLab:
             score: float | None = 0.0 if self.scores() else None
             unreadable = ""
             if method:
-                score = info.get(method.key_output_entropy)
-                if info.get(method.key_output_ts) != _weights(method):
+                score, why, weights = info.get(method.key_output_entropy), info.get(UNREADABLE), _weights(method)
+                if info.get(method.key_output_ts) != weights:
                     score = None
-                elif info.get(UNREADABLE) or score is None or not math.isfinite(score):
-                    score, unreadable = None, info.get(UNREADABLE) or "its score is no number"
+                    unreadable = why if why and info.get(TRIED) == attempt(weights, file) else ""
+                elif why or score is None or not math.isfinite(score):
+                    score, unreadable = None, why or "its score is no number"
             frames[name] = Frame(file, labelled, score, unreadable)
         return frames
 

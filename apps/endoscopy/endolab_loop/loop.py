@@ -175,6 +175,7 @@ class Loop:
 
     def step(self) -> float:
         """Does the one thing that is due; returns the seconds after which to look again. Raises CvatError, LabError."""
+        self._compare_labels()
         if self.memory.untrained is not None:
             return self._train(self.memory.untrained)
         try:
@@ -197,6 +198,25 @@ class Loop:
             return self._ask(tasks)
         self._show(phase="not asking", task=None)
         return self.conf.auto_finetune_check_interval
+
+    def _compare_labels(self) -> None:
+        """Raises LabError where the labels that are there have other numbers than those that are to come."""
+        drawn = self.memory.labels
+        if drawn is None:
+            if any(frame.labelled for frame in self.lab.frames().values()):  # of an Endolab that did not note them
+                self._remember(labels=self.conf.label_map)
+            return
+        names = {value: name for name, value in drawn.items()}
+        moved = [
+            name
+            for name, value in self.conf.label_map.items()
+            if drawn.get(name, value) != value or names.get(value, name) != name
+        ]
+        if moved:
+            raise LabError(
+                f"cvat_labels gives {' and '.join(moved)} another number than the label images that are there",
+                f"write the labels in their old order ({', '.join(drawn)}), and new ones behind them",
+            )
 
     @property
     def _asks(self) -> bool:
@@ -257,6 +277,8 @@ class Loop:
                 label = rasterise(each.shapes, each.width, each.height, values)
             except ValueError as error:
                 raise LabError(f"task {task.name}, frame {each.name}: {error}", "mend the shape in CVAT") from None
+            if not labelled:
+                self._remember(labels={**(self.memory.labels or {}), **self.conf.label_map})
             self.lab.save_label(frames[each.name], label)
             labelled += 1
             self.alive()
@@ -291,8 +313,11 @@ class Loop:
         """Puts the frames that the model is least sure of into a task, which annotators see when it is whole."""
         if self.memory.batch is None:
             self._score()
-            candidates = {frame: each.score for frame, each in self._candidates().items() if each.score is not None}
+            offered = self._candidates()
+            candidates = {frame: each.score for frame, each in offered.items() if each.score is not None}
             if not (chosen := self.choose(candidates)):
+                if offered and self.status["phase"] != "waiting for frames":
+                    self._note(f"none of {len(offered)} frames can be read; mended ones are tried again")
                 self._show(phase="waiting for frames", task=None)
                 return self.conf.auto_finetune_check_interval
             iteration = max([self.memory.iteration, *(task.iteration for task in tasks)]) + 1
@@ -327,6 +352,8 @@ class Loop:
         if self._suggests:
             self.cvat.preannotate(number, {file.name: self._predict(frame) for frame, file in files.items()})
         self._deal(number, batch.iteration)
+        if number == self.memory.collected:  # of a CVAT that counts from an earlier number on
+            self._remember(collected=None)
         self.cvat.rename(number, batch.iteration, "open")
         self._remember(batch=None)
         return 0

@@ -1,5 +1,7 @@
 """Scores from probabilities, with as few passes of the network as it takes; one bad frame does not end a scoring.
 
+What fails for another reason than the frame, such as a GPU that others have filled, does: it may succeed the next time.
+
 A frame is decoded once, and the encoder, which has no dropout, sees it once; only the decoder is asked again and again.
 What it says each time are probabilities, and nothing but dropout is random. Each frame is normalised by its own
 statistics: by those of the training, the network is sure, and wrong, where a frame is unlike all that it has seen.
@@ -12,10 +14,12 @@ norm that keeps something of each frame scored before, and drop-connect that is 
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +32,44 @@ from torch import Tensor, nn
 
 from .pictures import Pictures
 
-UNREADABLE = "unreadable"
+# Why a frame could not be scored, and which weights and which file that was.
+UNREADABLE, TRIED = "unreadable", "epistemic_tried"
+
+# What a disk, or a machine without memory or file handles, says that may be well the next time.
+PASSING = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 logger = logging.getLogger(__name__)
+
+
+class NeverUnsure(ValueError):
+    """The network has no dropout."""
+
+
+def attempt(weights: int, file: Path) -> list[int]:
+    """What a try to score a frame is of, nothing where it is gone; a file that is mended, or whole now, is another."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return []
+    return [weights, status.st_mtime_ns, status.st_size]
+
+
+def passes_by(error: BaseException) -> bool:
+    """Whether it is not the frame's fault, but the memory's, the GPU's or the disk's."""
+
+    def chain(one: BaseException | None) -> Iterator[BaseException]:
+        while one:
+            yield one
+            one = one.__cause__ or one.__context__
+
+    return any(
+        isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError))
+        or (isinstance(each, OSError) and each.errno in PASSING)
+        or (isinstance(each, RuntimeError) and "CUDA" in str(each))
+        for each in chain(error)
+    )
 
 
 def apart(task: BasicInferTask) -> BasicInferTask:
@@ -98,8 +135,8 @@ def disagreement(network: nn.Module, images: Tensor, passes: int) -> Tensor:
 def ask(task: BasicInferTask, image: str, passes: int) -> Tensor:
     """The disagreement on an image, in the size in which the network sees it.
 
-    task: this thread's own, from apart(). Raises ValueError where its network has no dropout, and what the bundle's
-    transforms raise where they cannot read the image.
+    task: this thread's own, from apart(). Raises NeverUnsure, and what the bundle's transforms raise where they cannot
+    read the image.
     """
     device = name_to_device(task.config().get("device"))
     data = {**copy.deepcopy(task.config()), "image": image, "image_path": image, "device": device}
@@ -109,7 +146,7 @@ def ask(task: BasicInferTask, image: str, passes: int) -> Tensor:
     asked_again = network.decoder if isinstance(network, FlexibleUNet) else network
     random = [module for module in asked_again.modules() if isinstance(module, DROPOUTS) and module.p]
     if not random:
-        raise ValueError("the network has no dropout, so that it is never unsure")
+        raise NeverUnsure("the network has no dropout, so that it is never unsure")
     for module in random:
         module.train()
     for norm in [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]:
@@ -135,18 +172,22 @@ def from_probabilities(method: EpistemicScoring, pictures: Pictures | None) -> E
         if not hasattr(own, "task"):
             own.task = apart(method.infer_task)
             own.task.set_loglevel("error")
-        known: dict[str, Any] = {UNREADABLE: "", method.key_output_ts: weights}
+        file = Path(datastore.get_image_uri(frame))
+        if not (tried := attempt(weights, file)):
+            return
         try:
-            found = ask(own.task, datastore.get_image_uri(frame), simulation_size)
-            known[method.key_output_entropy] = score = float(found.mean())
-            pixels = np.asarray(found.cpu(), np.float32)
+            found = ask(own.task, str(file), simulation_size)
+            score, pixels = float(found.mean()), np.asarray(found.cpu(), np.float32)
         except Exception as error:
             logger.exception("frame %s could not be scored", frame)
-            known[UNREADABLE] = f"{type(error).__name__}: {error}"[:300]
-        else:
-            if pictures:
-                # MONAI's readers turn the axes of a picture.
-                pictures.heat(frame, score, pixels.squeeze().T)
+            if isinstance(error, NeverUnsure) or passes_by(error):
+                raise
+            datastore.update_image_info(frame, {UNREADABLE: f"{type(error).__name__}: {error}"[:300], TRIED: tried})
+            return
+        if pictures:
+            # MONAI's readers turn the axes of a picture.
+            pictures.heat(frame, score, pixels.squeeze().T)
+        known = {UNREADABLE: "", method.key_output_ts: weights, method.key_output_entropy: score}
         datastore.update_image_info(frame, known)
 
     method.run_scoring = run_scoring

@@ -62,6 +62,7 @@ class Memory:
     failures: trainings of it that failed.
     learnt: what the weights in use reach on validation frames, by the bundle's own metric, 0 to 1.
     discarded: frames that an annotator has deleted from a task; they are not offered again.
+    labels: which number each label has in the label images; None where there were none yet.
     """
 
     project: dict[str, Any] | None = None
@@ -73,6 +74,7 @@ class Memory:
     failures: int = 0
     learnt: float | None = None
     discarded: list[str] = field(default_factory=list)
+    labels: dict[str, int] | None = None
 
     @classmethod
     def load(cls, path: Path) -> Memory:

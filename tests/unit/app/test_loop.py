@@ -324,6 +324,40 @@ def test_an_error_of_a_later_call_stays_until_the_whole_step_succeeds(
     assert only(world.cvat.open())
 
 
+def test_labels_that_are_there_keep_their_numbers(world: World) -> None:
+    world.turns()
+    world.cvat.annotate(only(world.cvat.open()))
+    world.turns()
+    drawn = world.conf.label_map
+    assert world.loop.memory.labels == drawn
+    labels = world.conf.cvat_labels
+    for others in ([{"name": "Clip"}, *labels], [*labels[:1], {"name": "Clip"}], labels[::-1]):
+        world.conf = world.conf.model_copy(update={"cvat_labels": others})
+        world.restart()
+        world.turn()
+        assert "another number" in world.loop.status["error"]["what"]
+    world.conf = world.conf.model_copy(update={"cvat_labels": [*labels, {"name": "Clip"}]})
+    world.restart()
+    world.turns()
+    assert world.loop.status["error"] is None
+
+
+def test_a_task_with_the_number_of_one_that_was_collected_is_another(world: World) -> None:
+    world.turns()
+    world.cvat.annotate(only(world.cvat.open()))
+    world.turns()
+    collected = world.loop.memory.collected
+    assert collected is not None
+    world.cvat.all.clear()
+    world.cvat.made = None
+    world.cvat.numbers = collected - 2  # the project comes before it
+    world.turns()
+    (task,) = world.cvat.open()
+    assert task.id == collected
+    world.turn()
+    assert only(world.cvat.open()) is task
+
+
 def test_an_unforeseen_error_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.cvat, "tasks", lambda _: 1 / 0)
     world.turns()
