@@ -55,10 +55,13 @@ HOST_FACTS = """
 from ansible.plugins.action import ActionBase
 
 
+NOTES = "/var/lib/endolab/upgrade/notes.json"
+
+
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         self._low_level_execute_command("true")
-        return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": {}}}
+        return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": {"paths": {NOTES: {"exists": False}}}}}
 """
 FRONT, GPUS = "front", ["gpu1", "gpu2", "gpu3"]
 

@@ -239,6 +239,23 @@ def test_secrets_of_analytics_go_with_them() -> None:
     assert leftovers(cvat_analytics=True) == []
 
 
+def test_a_host_with_a_cvat_of_its_own_asks_no_other() -> None:
+    people = {"gpu1": {"ann": 3}, "gpu2": {"ben": 7}, "gpu3": {}}
+    variables = {
+        **variables_of(ROLES),
+        **CREDENTIALS,
+        "groups": {"cvat": ["gpu1", "gpu2"], "edge": ["gpu1", "gpu2"], "monailabel": ["gpu1", "gpu2", "gpu3"]},
+        "hostvars": {host: {"__cvat_annotators_present": each} for host, each in people.items()},
+    }
+
+    def seen(host: str, name: str) -> Any:
+        templar = Templar(loader=DataLoader(), variables=trusted({**variables, "inventory_hostname": host}))
+        return templar.template(trusted(f"{{{{ {name} }}}}"))
+
+    assert [seen(host, "monailabel_annotators") for host in people] == [{"ann": 3}, {"ben": 7}, {"ann": 3}]
+    assert [seen(host, "__hop_edge_url") for host in people] == ["https://gpu1", "https://gpu2", "https://gpu1"]
+
+
 def test_a_program_at_the_port_of_analytics_is_in_their_way_alone() -> None:
     taken = [{"address": "127.0.0.1", "process": "influxd", "container": None}]
     host = {**HOST, "ports": {**HOST["ports"], "8083": taken}}
@@ -402,7 +419,8 @@ def test_labels_come_back_with_the_database_of_their_night(cvats: str | None, ow
     def checked(at: str | None) -> dict[str, Any]:
         return {"skipped": True} if at is None else {"stdout": json.dumps({"at": f"{at}+00:00"})}
 
-    variables = {"groups": {"cvat": ["front"]}, "hostvars": {"front": {"__backup_checked": checked(cvats)}}}
+    variables = {"inventory_hostname": "gpu1", "groups": {"cvat": ["front"]}}
+    variables["hostvars"] = {"front": {"__backup_checked": checked(cvats)}}
     variables |= {**variables_of(["backup"]), "__backup_checked": checked(own)}
     templar = Templar(loader=DataLoader(), variables=trusted(variables))
     assert templar.template(trust_as_template("{{ __backup_belong_together }}")) is together
