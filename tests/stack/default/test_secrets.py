@@ -29,7 +29,7 @@ def test_the_file_is_for_its_reader_alone(host: Host, path: str, uid: int) -> No
 
 @pytest.mark.parametrize("uid", [1000, 70, 999])
 def test_the_hosts_own_users_of_the_same_number_cannot_read_them(host: Host, uid: int) -> None:
-    found = host.run("setpriv --reuid %d --clear-groups find /etc/endolab/cvat/secrets -type f", uid)
+    found = host.run("setpriv --reuid %s --clear-groups find /etc/endolab/cvat/secrets -type f", str(uid))
     assert found.stdout == ""
     assert "Permission denied" in found.stderr
 
