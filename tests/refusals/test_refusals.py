@@ -105,9 +105,7 @@ BATCHES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "a port taken from CVAT": [
         ({"cvat_server_port": 3142}, "Port 3142 or 8082 or 8083 on endolab-bare is taken by python3")
     ],
-    "one port twice": [
-        ({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8081, 8082, 8000")
-    ],
+    "one port twice": [({"edge_http_port": 8000}, "monailabel_port are the same: 443, 80, 8000, 8081, 8082, 8000")],
     "the edge": [
         ({"edge_http_port": 81}, "edge_http_port is 81, edge_https_port 443 and edge_redirect_port 80. Write a number"),
         ({"edge_image": "Caddy 2"}, 'edge_image is "Caddy 2", which Docker cannot read as an image\'s name'),
