@@ -213,8 +213,8 @@ class Cvat:
         """
         found = self.client.tasks.retrieve(task)
         labels = {label.name: label.id for label in found.get_labels()}
-        frames = found.get_meta().frames
-        touched = _touched(found)
+        meta = found.get_meta()
+        frames, touched = meta.frames, _touched(found, meta)
         request = [
             models.LabeledShapeRequest(
                 type=models.ShapeType(shape.type),
@@ -337,8 +337,9 @@ class Cvat:
         name = self._name.fullmatch(found.name)
         if not _size(found) or (name and name[1] == "UPLOADING"):
             raise Unfit(f"CVAT's task {task} does not have all of its frames yet", "try again when it has them")
-        touched = _touched(found)
-        names = [frame.name for frame in found.get_meta().frames]
+        meta = found.get_meta()
+        touched = _touched(found, meta)
+        names = [frame.name for frame in meta.frames]
         frames = [name for number, name in enumerate(names) if number not in touched]
         labels = frozenset(label.name for label in found.get_labels())
         return Untouched(labels, frames, len(names) - len(frames))
@@ -477,9 +478,8 @@ def _placed(annotations: Any, frames: int) -> Iterator[tuple[int, int, Any]]:
                     yield frame, track.label_id, key
 
 
-def _touched(task: Any) -> set[int]:
+def _touched(task: Any, meta: Any) -> set[int]:
     """The numbers of the frames that somebody has worked on."""
-    meta = task.get_meta()
     found = _drawn(task.get_annotations(), len(meta.frames)) | set(meta.deleted_frames)
     for job in _jobs(task):
         # Somebody has found that there is nothing on a frame of a completed job.

@@ -65,11 +65,11 @@ class LoopDatastore(CVATDatastore):
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
         """Without those whose names no index can hold, because they are not UTF-8."""
         found: dict[str, str] = super()._list_files(path, patterns)
-        kept = {name: file for name, file in found.items() if _is_utf8(name)}
-        for name in found.keys() - kept.keys() - self._nameless:
+        strange = {name for name in found if not _is_utf8(name)}
+        for name in strange - self._nameless:
             logger.warning("%r is left out: its name is not UTF-8", name)
-        self._nameless |= found.keys() - kept.keys()
-        return kept
+        self._nameless |= strange
+        return {name: file for name, file in found.items() if name not in strange}
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """The labelled frames for a training, by their own names also where these are links."""

@@ -37,13 +37,14 @@ class MonaiLab:
 
     def frames(self) -> dict[str, Frame]:
         method = deciding(self.app._scoring_methods)
+        weights = _weights(method) if method else 0
         frames = {}
         for name, (file, labelled, info) in self.app.datastore().frames().items():
             # A model that only chooses at random finds all frames equal.
             score: float | None = 0.0 if self.scores() else None
             unreadable = ""
             if method:
-                score, why, weights = info.get(method.key_output_entropy), info.get(UNREADABLE), _weights(method)
+                score, why = info.get(method.key_output_entropy), info.get(UNREADABLE)
                 if info.get(method.key_output_ts) != weights:
                     score = None
                     unreadable = why if why and info.get(TRIED) == attempt(weights, file) else ""

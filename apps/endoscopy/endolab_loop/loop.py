@@ -203,7 +203,7 @@ class Loop:
         """Raises LabError where the labels that are there have other numbers than those that are to come."""
         drawn = self.memory.labels
         if drawn is None:
-            if any(frame.labelled for frame in self.lab.frames().values()):  # of an Endolab that did not note them
+            if self.status["frames"].get("labelled"):  # of an Endolab that did not note them
                 self._remember(labels=self.conf.label_map)
             return
         names = {value: name for name, value in drawn.items()}
