@@ -22,6 +22,14 @@ WHOLE = {
 }
 
 
+def of_the_host(directory: str) -> str:
+    return f"the host's {directory}"
+
+
+# What gives the host away, whoever's container may do it.
+GRAVE = {"privileged", "Docker's socket", "host PID", *map(of_the_host, WHOLE)}
+
+
 def exceptions(attributes: dict[str, Any]) -> set[str]:
     """Those of a container, of what `docker inspect` says of it."""
     host, found = attributes["HostConfig"], set()
@@ -52,5 +60,5 @@ def exceptions(attributes: dict[str, Any]) -> set[str]:
     sources = {mount["Source"] for mount in attributes["Mounts"] if mount["Type"] == "bind"}
     if any("docker.sock" in source for source in sources):
         found.add("Docker's socket")
-    found |= {f"the host's {source}" for source in sources & WHOLE}
+    found |= {*map(of_the_host, sources & WHOLE)}
     return found

@@ -113,11 +113,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.endolab.active_learning.plugins.module_utils.docker_socket import SOCKET, ask_docker
 from ansible_collections.endolab.active_learning.plugins.module_utils.listeners import container_of, listeners
-from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import WHOLE, exceptions
+from ansible_collections.endolab.active_learning.plugins.module_utils.privileges import GRAVE, exceptions
 from ansible_collections.endolab.active_learning.plugins.module_utils.text import read
-
-# What gives the host away, whoever's container may do it; so does a directory of the host's that is one of WHOLE.
-GRAVE = {"privileged", "Docker's socket", "host PID"} | {f"the host's {directory}" for directory in WHOLE}
 
 # The rights that these may have at most, and root as their owner.
 RIGHTS = {

@@ -127,6 +127,12 @@ def variables_of(roles: list[str]) -> dict[str, Any]:
     return {name: value for file in files for name, value in of_file(file).items()}
 
 
+def seen(name: str, **variables: Any) -> Any:
+    """A variable of the roles, with these given."""
+    known = trusted({**variables_of(ROLES), **CREDENTIALS, **variables})
+    return Templar(loader=DataLoader(), variables=known).template(trusted(f"{{{{ {name} }}}}"))
+
+
 def refusals(host: dict[str, Any], tables: list[str] | None = None, **settings: Any) -> list[str]:
     """The names of the checks that refuse this host with these settings: those of all roles, or of these tables."""
     variables: dict[str, Any] = {
@@ -220,8 +226,7 @@ def test_instances_that_cannot_be_are_refused(entries: list[dict[str, Any]], ref
 
 def test_a_teardown_takes_away_what_endolab_has_put_below_apps() -> None:
     def made(*entries: dict[str, Any]) -> list[str]:
-        variables = trusted({**variables_of(ROLES), **CREDENTIALS, "monailabel_instances": list(entries)})
-        return list(Templar(loader=DataLoader(), variables=variables).template(variables["__monailabel_made"]))
+        return list(seen("__monailabel_made", monailabel_instances=list(entries)))
 
     assert made() == ["/srv/endolab/apps/endoscopy"]
     own = {**POLYPS, "app": "apps/ours", "apps_dir": "/data/apps", "bundle_name": "ours"}
@@ -232,8 +237,7 @@ def test_secrets_of_analytics_go_with_them() -> None:
     def leftovers(**settings: Any) -> list[str]:
         secret = "/etc/endolab/cvat/secrets/backend/clickhouse_password"
         facts = {"endolab_host": {**HOST, "paths": {**HOST["paths"], secret: THERE}}}
-        variables = trusted({**variables_of(ROLES), "ansible_facts": facts, **CREDENTIALS, **settings})
-        return list(Templar(loader=DataLoader(), variables=variables).template(variables["__cvat_leftovers"]))
+        return list(seen("__cvat_leftovers", ansible_facts=facts, **settings))
 
     assert leftovers() == ["/etc/endolab/cvat/secrets/backend/clickhouse_password"]
     assert leftovers(cvat_analytics=True) == []
@@ -241,19 +245,16 @@ def test_secrets_of_analytics_go_with_them() -> None:
 
 def test_a_host_with_a_cvat_of_its_own_asks_no_other() -> None:
     people = {"gpu1": {"ann": 3}, "gpu2": {"ben": 7}, "gpu3": {}}
-    variables = {
-        **variables_of(ROLES),
-        **CREDENTIALS,
+    lab: dict[str, Any] = {
         "groups": {"cvat": ["gpu1", "gpu2"], "edge": ["gpu1", "gpu2"], "monailabel": ["gpu1", "gpu2", "gpu3"]},
         "hostvars": {host: {"__cvat_annotators_present": each} for host, each in people.items()},
     }
 
-    def seen(host: str, name: str) -> Any:
-        templar = Templar(loader=DataLoader(), variables=trusted({**variables, "inventory_hostname": host}))
-        return templar.template(trusted(f"{{{{ {name} }}}}"))
+    def of_each(name: str) -> list[Any]:
+        return [seen(name, inventory_hostname=host, **lab) for host in people]
 
-    assert [seen(host, "monailabel_annotators") for host in people] == [{"ann": 3}, {"ben": 7}, {"ann": 3}]
-    assert [seen(host, "__hop_edge_url") for host in people] == ["https://gpu1", "https://gpu2", "https://gpu1"]
+    assert of_each("monailabel_annotators") == [{"ann": 3}, {"ben": 7}, {"ann": 3}]
+    assert of_each("__hop_edge_url") == ["https://gpu1", "https://gpu2", "https://gpu1"]
 
 
 def test_a_program_at_the_port_of_analytics_is_in_their_way_alone() -> None:
@@ -278,14 +279,12 @@ def test_an_upgrade_that_was_broken_off_is_ended_first() -> None:
 
 def test_an_instances_account_without_a_password_is_none() -> None:
     def accounts(**entry: Any) -> list[str]:
-        variables = {
+        variables: dict[str, Any] = {
             "inventory_hostname": "gpu1",
             "groups": {"cvat": ["gpu1"], "edge": ["gpu1"], "monailabel": ["gpu1"]},
             "hostvars": {"gpu1": {"monailabel_instances": [{**POLYPS, "cvat_username": "polyps", **entry}]}},
         }
-        variables = trusted({**variables, **variables_of(ROLES), **CREDENTIALS})
-        templar = Templar(loader=DataLoader(), variables=variables)
-        return [each["username"] for each in templar.template(variables["__cvat_accounts"])]
+        return [each["username"] for each in seen("__cvat_accounts", **variables)]
 
     assert accounts(cvat_password="word") == ["admin", "monailabel", "polyps"]
     assert accounts() == accounts(cvat_password="") == accounts(cvat_password=None) == ["admin", "monailabel"]
