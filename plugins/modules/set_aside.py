@@ -86,34 +86,45 @@ class Place:
     """What is set aside in a directory, and the containers beside it."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.archive, self.noted = directory, directory / "files.tar", directory / "notes.json"
+        self.directory, self.archive = directory, directory / "files.tar"
+        self.listed, self.noted = directory / "containers.json", directory / "notes.json"
 
     @property
-    def complete(self) -> bool:
-        """Whether something is set aside; the notes are written last and go first."""
+    def begun(self) -> bool:
+        """Whether there is something to come back to; the notes are written before a container stops, and go first."""
         return self.noted.exists()
 
     def notes(self) -> dict[str, Any]:
-        return dict(json.loads(self.noted.read_text(encoding="utf-8"))) if self.complete else {}
+        return dict(json.loads(self.noted.read_text(encoding="utf-8"))) if self.begun else {}
 
     def note(self, notes: dict[str, Any]) -> None:
-        partial = self.noted.with_suffix(".partial")
-        partial.write_text(json.dumps(notes) + "\n", encoding="utf-8")
-        partial.replace(self.noted)
+        write_json(self.noted, notes)
 
-    def set_aside(self, files: list[str], containers: list[str]) -> None:
+    def begin(self, files: list[str], containers: list[str]) -> None:
+        """Archives the files, and lists the containers that are there."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self.archive.with_suffix(".partial")
         found = [str(path.relative_to("/")) for path in matches(files)]
         run("tar", "--create", "--file", str(partial), "--directory", "/", "--files-from", "/dev/null", *found)
         partial.replace(self.archive)
         known = container_names()
-        for name in containers:
-            if name in known:
-                if name + ASIDE in known:  # of a run that nobody ended
-                    run("docker", "rm", "--force", name + ASIDE)
-                run("docker", "stop", name)
-                run("docker", "rename", name, name + ASIDE)
+        there = [name for name in containers if name in known]
+        for name in there:
+            if name + ASIDE in known:  # of a run that nobody ended
+                run("docker", "rm", "--force", name + ASIDE)
+        write_json(self.listed, there)
+
+    def left(self) -> list[str]:
+        """The containers that are still to be set aside."""
+        if not self.listed.exists():
+            return []
+        known, listed = container_names(), json.loads(self.listed.read_text(encoding="utf-8"))
+        return [name for name in listed if name in known and name + ASIDE not in known]
+
+    def set_aside(self) -> None:
+        for name in self.left():
+            run("docker", "stop", name)
+            run("docker", "rename", name, name + ASIDE)
 
     def restore(self, files: list[str], containers: list[str]) -> None:
         known = container_names()
@@ -146,6 +157,13 @@ class Place:
             shutil.rmtree(self.directory)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Writes so that a reader finds the old file or the new one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
 def matches(patterns: list[str]) -> list[Path]:
     """What is there of the paths."""
     return sorted(path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/")))
@@ -167,25 +185,25 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, place = module.params, Place(Path(module.params["directory"]))
-    state, known = given["state"], place.notes()
+    state, known, begun = given["state"], place.notes(), place.begun
     notes = {**given["notes"], **known} if state == "present" else known
-    changed = {
-        "present": not place.complete or notes != known,
-        "restored": place.complete,
-        "absent": place.directory.exists(),
-    }[state]
-    if changed and not module.check_mode:
-        try:
+    try:
+        if state == "present":
+            changed = not begun or notes != known or bool(place.left())
+        else:
+            changed = begun if state == "restored" else place.directory.exists()
+        if changed and not module.check_mode:
             if state == "present":
-                if not place.complete:
-                    place.set_aside(given["files"], given["containers"])
+                if not begun:
+                    place.begin(given["files"], given["containers"])
                 place.note(notes)
+                place.set_aside()
             elif state == "restored":
                 place.restore(given["files"], given["containers"])
             else:
                 place.give_up(given["containers"])
-        except (OSError, RuntimeError) as fault:
-            module.fail_json(msg=f"{fault}.", notes=known)
+    except (OSError, RuntimeError) as fault:
+        module.fail_json(msg=f"{fault}.", notes=known)
     module.exit_json(changed=changed, notes=notes)
 
 

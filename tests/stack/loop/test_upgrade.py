@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -110,8 +111,18 @@ def test_a_second_run_changes_nothing(upgraded: str, play: Play) -> None:
     assert "changed=0" in done.stdout.split("PLAY RECAP")[1], done.stdout
 
 
+@pytest.fixture
+def killed_late(host: Host) -> None:
+    """What an upgrade leaves that is killed after it has let people in: its archive is not what they have now."""
+    oldest = json.loads(host.check_output("endolab-backup list"))[0]["archive"]
+    host.check_output("mkdir --mode=0700 /var/lib/endolab/upgrade")
+    host.check_output("tar --create --file /var/lib/endolab/upgrade/files.tar --files-from /dev/null")
+    notes = json.dumps({"archive": oldest, "containers": ["monailabel"], "toolkit": "", "opened": True})
+    host.check_output("echo %s > /var/lib/endolab/upgrade/notes.json", notes)
+
+
 def test_a_migration_that_fails_is_taken_back(
-    upgraded: str, play: Play, lab: Lab, host: Host, engine: docker.DockerClient
+    upgraded: str, killed_late: None, play: Play, lab: Lab, host: Host, engine: docker.DockerClient
 ) -> None:
     in_cvat, files = known(lab, host)
     server = engine.containers.get("monailabel").id

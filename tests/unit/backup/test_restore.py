@@ -134,10 +134,56 @@ def test_a_full_disk_is_seen_before_it_is_full(lab: Settings, monkeypatch: pytes
         bring_back(lab)
 
 
+def test_a_disk_in_the_middle_of_a_tree_is_named(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks = [{"target": str(each)} for each in (studies(lab).parent, studies(lab), studies(lab) / "old videos")]
+    monkeypatch.setattr(fits, "run", lambda *command: json.dumps({"filesystems": disks}))
+    write(studies(lab), {"a.png": "frame"})
+    with pytest.raises(Fault, match=rf"^{studies(lab)}/old videos is a disk of its own in {studies(lab)}, [^;]*$"):
+        bring_back(lab)
+
+
 def test_another_form_of_archive_is_refused(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Repository.manifest, "format", 2)
     with pytest.raises(Fault, match="the archive has form 2"):
         bring_back(lab)
+
+
+@pytest.mark.parametrize("name", [trees.STAGED, trees.REPLACED])
+def test_a_link_in_place_of_a_directory_of_ours_is_not_followed(
+    lab: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """MONAI Label may write in the studies until it is stopped, and root puts things there."""
+    write(tmp_path / "elsewhere", {"a.png": "somebody's"})
+    write(studies(lab), {"labels/final/b.png": "label"})
+
+    def replaced(_: object) -> list[str]:
+        shutil.rmtree(studies(lab) / name, ignore_errors=True)
+        (studies(lab) / name).symlink_to(tmp_path / "elsewhere")
+        return []
+
+    monkeypatch.setattr(journal, "running", replaced)
+    with pytest.raises(NotADirectoryError, match=name):
+        bring_back(lab, replace=True)
+    assert read(tmp_path / "elsewhere") == {"a.png": "somebody's"}
+
+
+def test_what_is_brought_back_goes_where_nobody_else_looks(
+    lab: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    real = Repository.restore
+
+    def replaced(*given: Any) -> None:
+        if (place := studies(lab) / journal.RESTORING).is_dir():
+            assert place.stat().st_mode & 0o777 == 0o700
+            place.rename(studies(lab) / "moved")
+            place.symlink_to(tmp_path / "elsewhere")
+        real(*given)
+
+    monkeypatch.setattr(Repository, "restore", replaced)
+    with pytest.raises(OSError, match="symbolic link"):
+        bring_back(lab)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_damaged_archive_changes_nothing(lab: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from endolab_backup import trees
@@ -74,6 +75,40 @@ def test_linking_again_adds_what_has_come_and_keeps_what_has_gone(tree: Tree) ->
 def test_a_link_to_itself_is_kept_as_it_is(tree: Tree) -> None:
     (tree.path / "loop.png").symlink_to("loop.png")
     assert (trees.link(tree) / "loop.png").readlink() == Path("loop.png")
+
+
+@pytest.mark.parametrize("name", ["", "labels", "labels/final"])
+def test_a_link_in_place_of_a_directory_of_links_is_not_followed(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    """Whoever owns a directory owns the one beside it, too, and root goes there twice."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    elsewhere.chmod(0o700)
+    place = trees.link(tree) / name
+    place.rename(tree.path / ".endolab-moved")
+    place.symlink_to(elsewhere)
+    (tree.path / "labels").chmod(0o777)
+    with pytest.raises(NotADirectoryError, match=str(place)):
+        trees.link(tree)
+    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_in_place_of_a_directory_that_is_read_is_not_followed(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere, {"secret": "root's"})
+    real = trees.held
+
+    def replaced(path: str | Path, within: int | None = None, make: bool = False) -> Any:
+        if path == "final" and not make:
+            (tree.path / "labels/final").rename(tree.path / ".endolab-moved")
+            (tree.path / "labels/final").symlink_to(elsewhere)
+        return real(path, within, make)
+
+    monkeypatch.setattr(trees, "held", replaced)
+    assert "labels/final/secret" not in read(trees.link(tree))
 
 
 def test_what_is_written_once_is_not_copied(tree: Tree) -> None:

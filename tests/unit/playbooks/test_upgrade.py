@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -102,6 +104,20 @@ def test_a_lab_with_archives_is_upgraded() -> None:
 def test_a_host_without_a_lab_is_refused_unless_an_upgrade_was_broken_off_there() -> None:
     assert refusals(containers={"somebody": "else:1"}) == ["there is a lab to upgrade"]
     assert refusals(containers={}, notes=True) == []
+
+
+@pytest.mark.parametrize(
+    ("notes", "over"),
+    [
+        ([{"archive": "a"}, {"archive": "b"}], False),
+        ([{"archive": "a"}, {"opened": True}], True),
+        ([None, None], False),
+    ],
+)
+def test_an_upgrade_that_has_let_people_in_is_over_on_every_host(notes: list[Any], over: bool) -> None:
+    texts = {f"gpu{number}": json.dumps(each) if each else "" for number, each in enumerate(notes)}
+    hosts = {name: {"ansible_facts": {"endolab_host": {"texts": {NOTES: text}}}} for name, text in texts.items()}
+    assert seen("__upgrade_over", IMAGES, hostvars=hosts, ansible_play_hosts=list(hosts)) is over
 
 
 def test_after_going_back_no_bundle_is_served_any_more() -> None:

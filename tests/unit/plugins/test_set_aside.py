@@ -104,7 +104,7 @@ def test_it_stays_what_was_set_aside_first(host: Host) -> None:
     assert host.containers() == {"monailabel": "old stopped"}
 
 
-@pytest.mark.parametrize("call", range(1, 4))
+@pytest.mark.parametrize("call", range(1, 5))
 def test_a_setting_aside_that_was_broken_off_is_ended(host: Host, call: int) -> None:
     host.breaks(call)
     assert host.go()["failed"]
@@ -113,6 +113,28 @@ def test_a_setting_aside_that_was_broken_off_is_ended(host: Host, call: int) -> 
     host.upgrade()
     host.go("restored")
     assert host.files() == {"secret": ("old", 0o600)}
+    assert host.containers() == {"monailabel": "old stopped"}
+
+
+@pytest.mark.parametrize("call", range(3, 7))
+def test_what_a_broken_off_setting_aside_has_stopped_comes_back(host: Host, call: int) -> None:
+    host.container("endolab-hop", "old runs")
+    host.breaks(call)
+    assert host.go(notes={"toolkit": "1"})["failed"]
+    host.breaks(0)
+    assert host.go("restored")["notes"] == {"toolkit": "1"}
+    host.go("absent")
+    assert {text.split()[0] for text in host.containers().values()} == {"old"}
+    assert set(host.containers()) == {"monailabel", "endolab-hop"}
+
+
+def test_what_went_back_and_was_broken_off_before_its_end_is_set_aside_again(host: Host) -> None:
+    host.go()
+    host.upgrade()
+    host.go("restored")
+    assert host.go()["changed"]
+    host.upgrade()
+    host.go("restored")
     assert host.containers() == {"monailabel": "old stopped"}
 
 
@@ -156,5 +178,5 @@ def test_check_mode_changes_nothing(host: Host) -> None:
 
 
 def test_a_fault_names_the_command(host: Host) -> None:
-    host.breaks(2)
+    host.breaks(3)
     assert host.go()["msg"] == "`docker stop …` failed: broken off."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from . import database, trees
 from .journal import IN_PLACE, JOURNAL, leftovers
 from .manifest import MANIFEST, Manifest
 from .repository import Repository
-from .settings import STATE, Settings, docker_disk, read_json, running, size
+from .settings import STATE, Settings, docker_disk, read_json, run, running, size
 
 # A staged database has indexes beside the rows that its dump has.
 OF_DUMP = 2
@@ -52,7 +53,7 @@ def check(settings: Settings, name: str, replace: bool) -> Found:
             f"the host holds {there}, which would be replaced. Where that is meant, make an archive of it, "
             "and say -e restore_replace=true"
         )
-    return Found(found.id, manifest, False, faults + _room(settings, manifest))
+    return Found(found.id, manifest, False, faults + _disks(settings) + _room(settings, manifest))
 
 
 def _there(settings: Settings) -> str:
@@ -66,6 +67,18 @@ def _there(settings: Settings) -> str:
             if known:
                 return f"labels and scores in {tree.path}"
     return ""
+
+
+def _disks(settings: Settings) -> list[str]:
+    """What is mounted in the trees: it can neither be set aside nor removed with what lies around it."""
+    shown = json.loads(run("findmnt", "--json", "--list", "--output", "TARGET"))
+    disks = [Path(each["target"]) for each in shown["filesystems"]]
+    return [
+        f"{disk} is a disk of its own in {tree.path}, and an archive replaces all of that. Unmount it meanwhile"
+        for tree in settings.found_trees()
+        for disk in disks
+        if tree.path.resolve() in disk.parents
+    ]
 
 
 def _room(settings: Settings, manifest: Manifest) -> list[str]:

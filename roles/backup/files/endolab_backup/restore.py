@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from . import database, journal, trees
+from .directories import held, made, through
 from .fits import Found, check
 from .journal import Report
 from .manifest import DUMP, MANIFEST, SUMS, Manifest, part
@@ -69,15 +71,24 @@ def _stage_tree(
     repository: Repository, snapshot: str, tree: Tree, manifest: Manifest, sums: dict[str, trees.Sum], damaged: bool
 ) -> list[str]:
     """Brings a tree back beside what is there; returns the files that it is without, where it may be."""
-    restoring, staged, known = tree.path / journal.RESTORING, tree.path / trees.STAGED, manifest.parts[tree.name]
-    try:
-        repository.restore(snapshot, known["path"], restoring)
-    except Fault:
-        if not damaged:
-            raise
-    (restoring / Path(known["path"]).relative_to("/")).rename(staged)
-    shutil.rmtree(restoring)
-    found = trees.sums(staged, tree.name, {})
+    known = manifest.parts[tree.name]
+    with held(tree.path) as root, made(journal.RESTORING, root) as restoring:
+        brought = through(restoring) / Path(known["path"]).relative_to("/")
+        try:
+            repository.restore(snapshot, known["path"], through(restoring))
+        except Fault:
+            if not damaged:
+                raise
+        lost = _compare(brought, tree, manifest, sums, damaged)
+        os.rename(brought, trees.STAGED, dst_dir_fd=root)
+    shutil.rmtree(tree.path / journal.RESTORING)
+    return lost
+
+
+def _compare(brought: Path, tree: Tree, manifest: Manifest, sums: dict[str, trees.Sum], damaged: bool) -> list[str]:
+    """Compares what came back with the manifest; removes what is not as it was, where it may, and returns that."""
+    known = manifest.parts[tree.name]
+    found = trees.sums(brought, tree.name, {})
     if part(Path(known["path"]), found) == known:
         return []
     wanted = {name: each.sha256 for name, each in sums.items() if name.startswith(f"{tree.name}/")}
@@ -94,5 +105,5 @@ def _stage_tree(
             "repository can be reached all the time, and whether another archive is whole"
         )
     for name in wrong:
-        (staged / Path(name).relative_to(tree.name)).unlink(missing_ok=True)
+        (brought / Path(name).relative_to(tree.name)).unlink(missing_ok=True)
     return wrong

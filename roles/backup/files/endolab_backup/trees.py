@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .directories import held, own, through
 from .settings import Fault, Tree
 
 # Everything of ours in a directory of the lab's begins like this.
@@ -47,27 +49,35 @@ class Sum:
 
 def link(tree: Tree) -> Path:
     """Links what is not linked yet; can be repeated. Returns the directory of the links."""
-    target = tree.path / LINKED
-    _link(tree, tree.path, target)
-    return target
+    with held(tree.path) as source, held(LINKED, source, make=True) as target:
+        _link(tree, Path(), source, target)
+    return tree.path / LINKED
 
 
-def _link(tree: Tree, source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    _own(target, source)
-    if source.parent == tree.path and source.name in tree.skip:
+def _link(tree: Tree, path: Path, source: int, target: int) -> None:
+    """Links what a held directory, at this path in the tree, holds."""
+    own(target, source)
+    if str(path) in tree.skip:
         return
     with os.scandir(source) as entries:
         for entry in entries:
-            place = target / entry.name
             if entry.is_symlink():
-                _refuse_if_it_leads_out(tree, Path(entry.path))
+                _refuse_if_it_leads_out(tree, tree.path / path / entry.name)
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(UNFINISHED_DIRECTORIES):
-                    with suppress(FileNotFoundError):  # it has gone in the meantime
-                        _link(tree, Path(entry.path), place)
+                    _link_directory(tree, path / entry.name, source, target)
             elif not entry.name.endswith(UNFINISHED_FILES) and (entry.is_symlink() or entry.is_file()):
-                _link_file(Path(entry.path), place, any(fnmatch.fnmatch(entry.name, each) for each in tree.linked))
+                written_once = any(fnmatch.fnmatch(entry.name, each) for each in tree.linked)
+                _link_file(entry.name, source, target, written_once or entry.is_symlink())
+
+
+def _link_directory(tree: Tree, path: Path, source: int, target: int) -> None:
+    with ExitStack() as open_ones:
+        try:
+            inner = open_ones.enter_context(held(path.name, source))
+        except (FileNotFoundError, NotADirectoryError):  # it has gone, or something else is there, in the meantime
+            return
+        _link(tree, path, inner, open_ones.enter_context(held(path.name, target, make=True)))
 
 
 def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
@@ -83,37 +93,48 @@ def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
         )
 
 
-def _own(target: Path, like: Path) -> None:
-    """Gives a directory the owner and the mode of another."""
-    status = like.stat()
-    os.chown(target, status.st_uid, status.st_gid)
-    target.chmod(status.st_mode & 0o7777)
-
-
-def _link_file(source: Path, target: Path, written_once: bool) -> None:
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
+def _link_file(name: str, source: int, target: int, as_it_is: bool) -> None:
+    """Brings a file from one held directory to another: as one more name of it, where it stays as it is."""
+    partial = f"{name}.partial"
+    _remove(partial, target)
     try:
-        if source.is_symlink() or written_once:
+        if not as_it_is:
+            _copy(name, source, partial, target)
+        else:
             # A file that was replaced since the first time is linked anew.
             try:
-                os.link(source, partial, follow_symlinks=False)
+                os.link(name, partial, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
             except OSError as error:
                 if error.errno not in NO_LINKS:
                     raise
-                _copy(source, partial)
-        else:
-            _copy(source, partial)
+                _copy(name, source, partial, target)
     except FileNotFoundError:  # it has gone in the meantime
         return
-    partial.replace(target)
-    partial.unlink(missing_ok=True)  # a rename between two links of one file does nothing
+    os.replace(partial, name, src_dir_fd=target, dst_dir_fd=target)
+    _remove(partial, target)  # a rename between two links of one file does nothing
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copy2(source, target, follow_symlinks=False)
-    status = source.lstat()
-    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+def _copy(name: str, source: int, copy: str, target: int) -> None:
+    status = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), copy, dir_fd=target)
+        os.chown(copy, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        return
+    content = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
+    try:
+        written = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
+        try:
+            shutil.copy2(through(content), through(written))
+            own(written, content)
+        finally:
+            os.close(written)
+    finally:
+        os.close(content)
+
+
+def _remove(name: str, within: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=within)
 
 
 def files(directory: Path) -> Iterator[Path]:
@@ -179,20 +200,21 @@ def read_sums(path: Path) -> dict[str, Sum]:
 
 def swap_out(tree: Tree) -> None:
     """Sets aside what lies where a staged tree is to come; can be repeated."""
-    staged, replaced = tree.path / STAGED, tree.path / REPLACED
-    replaced.mkdir(exist_ok=True)
-    for entry in sorted(tree.path.iterdir()):
-        stays = tree.foreign_files_stay and entry.is_file() and entry.name != INDEX
-        if not entry.name.startswith((OURS, DISKS)) and not (stays and not (staged / entry.name).exists()):
-            entry.rename(replaced / entry.name)
+    staged = tree.path / STAGED
+    with held(tree.path) as root, held(REPLACED, root, make=True) as replaced:
+        for entry in sorted(tree.path.iterdir()):
+            stays = tree.foreign_files_stay and entry.is_file() and entry.name != INDEX
+            if not entry.name.startswith((OURS, DISKS)) and not (stays and not (staged / entry.name).exists()):
+                os.rename(entry.name, entry.name, src_dir_fd=root, dst_dir_fd=replaced)
 
 
 def swap_in(tree: Tree) -> None:
     """Puts a staged tree where it belongs; can be repeated."""
-    staged = tree.path / STAGED
-    if not staged.is_dir():
-        return
-    for entry in sorted(staged.iterdir()):
-        entry.rename(tree.path / entry.name)
-    _own(tree.path, staged)
-    staged.rmdir()
+    with held(tree.path) as root:
+        if not (tree.path / STAGED).exists():
+            return
+        with held(STAGED, root) as staged:
+            for entry in sorted(through(staged).iterdir()):
+                os.rename(entry.name, entry.name, src_dir_fd=staged, dst_dir_fd=root)
+            own(root, staged)
+        os.rmdir(STAGED, dir_fd=root)
