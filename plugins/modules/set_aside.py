@@ -63,6 +63,7 @@ notes:
 """
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -95,7 +96,7 @@ class Place:
         return self.noted.exists()
 
     def notes(self) -> dict[str, Any]:
-        return dict(json.loads(self.noted.read_text(encoding="utf-8"))) if self.begun else {}
+        return read_json(self.noted) if self.begun else {}
 
     def note(self, notes: dict[str, Any]) -> None:
         write_json(self.noted, notes)
@@ -107,19 +108,19 @@ class Place:
         found = [str(path.relative_to("/")) for path in matches(files)]
         run("tar", "--create", "--file", str(partial), "--directory", "/", "--files-from", "/dev/null", *found)
         partial.replace(self.archive)
-        known = container_names()
-        there = [name for name in containers if name in known]
+        known = container_ids()
+        there = {name: known[name] for name in containers if name in known}
         for name in there:
             if name + ASIDE in known:  # of a run that nobody ended
                 run("docker", "rm", "--force", name + ASIDE)
         write_json(self.listed, there)
 
     def left(self) -> list[str]:
-        """The containers that are still to be set aside."""
+        """The containers that are still to be set aside; one that has taken the place of another is not."""
         if not self.listed.exists():
             return []
-        known, listed = container_names(), json.loads(self.listed.read_text(encoding="utf-8"))
-        return [name for name in listed if name in known and name + ASIDE not in known]
+        known = container_ids()
+        return [name for name, number in read_json(self.listed).items() if known.get(name) == number]
 
     def set_aside(self) -> None:
         for name in self.left():
@@ -127,7 +128,7 @@ class Place:
             run("docker", "rename", name, name + ASIDE)
 
     def restore(self, files: list[str], containers: list[str]) -> None:
-        known = container_names()
+        known = container_ids()
         for name in containers:
             if name in known and name + ASIDE in known:
                 run("docker", "rm", "--force", name)
@@ -149,7 +150,7 @@ class Place:
 
     def give_up(self, containers: list[str]) -> None:
         self.noted.unlink(missing_ok=True)
-        known = container_names()
+        known = container_ids()
         for name in containers:
             if name + ASIDE in known:
                 run("docker", "rm", "--force", name + ASIDE)
@@ -157,11 +158,20 @@ class Place:
             shutil.rmtree(self.directory)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes so that a reader finds the old file or the new one."""
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise RuntimeError(f"{path} is damaged, so that it is not known what was set aside beside it") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes so that a reader finds the old file or the new one, also after a power cut."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    os.sync()
     partial.replace(path)
+    os.sync()
 
 
 def matches(patterns: list[str]) -> list[Path]:
@@ -169,8 +179,10 @@ def matches(patterns: list[str]) -> list[Path]:
     return sorted(path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/")))
 
 
-def container_names() -> set[str]:
-    return set(run("docker", "ps", "--all", "--format", "{{.Names}}").split())
+def container_ids() -> dict[str, str]:
+    """The ids of all containers, by their names."""
+    lines = run("docker", "ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+    return dict(line.split() for line in lines)
 
 
 def main() -> None:
@@ -185,13 +197,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, place = module.params, Place(Path(module.params["directory"]))
-    state, known, begun = given["state"], place.notes(), place.begun
-    notes = {**given["notes"], **known} if state == "present" else known
+    state, notes = given["state"], {}
     try:
-        if state == "present":
-            changed = not begun or notes != known or bool(place.left())
+        begun = place.begun
+        # Who gives it up need not understand it.
+        known = place.notes() if state != "absent" else {}
+        notes = {**given["notes"], **known} if state == "present" else known
+        if state == "absent":
+            changed = place.directory.exists()
         else:
-            changed = begun if state == "restored" else place.directory.exists()
+            changed = begun if state == "restored" else not begun or notes != known or bool(place.left())
         if changed and not module.check_mode:
             if state == "present":
                 if not begun:
@@ -203,7 +218,7 @@ def main() -> None:
             else:
                 place.give_up(given["containers"])
     except (OSError, RuntimeError) as fault:
-        module.fail_json(msg=f"{fault}.", notes=known)
+        module.fail_json(msg=f"{fault}.", notes=notes)
     module.exit_json(changed=changed, notes=notes)
 
 

@@ -117,8 +117,9 @@ def killed_late(host: Host) -> None:
     oldest = json.loads(host.check_output("endolab-backup list"))[0]["archive"]
     host.check_output("mkdir --mode=0700 /var/lib/endolab/upgrade")
     host.check_output("tar --create --file /var/lib/endolab/upgrade/files.tar --files-from /dev/null")
-    notes = json.dumps({"archive": oldest, "containers": ["monailabel"], "toolkit": "", "opened": True})
+    notes = json.dumps({"archive": oldest, "containers": ["monailabel"], "toolkit": ""})
     host.check_output("echo %s > /var/lib/endolab/upgrade/notes.json", notes)
+    host.check_output("touch /var/lib/endolab/upgrade/opened")
 
 
 def test_a_migration_that_fails_is_taken_back(

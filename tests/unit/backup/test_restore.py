@@ -68,6 +68,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for module in (journal, fits):
         monkeypatch.setattr(module, "JOURNAL", state / "restore.json")
         monkeypatch.setattr(module, "IN_PLACE", state / "in_place.json")
+    for module in (journal, fits, restore):
         monkeypatch.setattr(module, "running", lambda names: [])
     monkeypatch.setattr(journal, "RESTORED", state / "restored")
     monkeypatch.setattr(fits, "STATE", state)
@@ -167,23 +168,26 @@ def test_a_link_in_place_of_a_directory_of_ours_is_not_followed(
     assert read(tmp_path / "elsewhere") == {"a.png": "somebody's"}
 
 
-def test_what_is_brought_back_goes_where_nobody_else_looks(
-    lab: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_who_writes_is_stopped_before_anything_is_brought_back_and_runs_again_where_that_fails(
+    lab: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "elsewhere").mkdir()
+    asked: list[tuple[str, ...]] = []
     real = Repository.restore
 
-    def replaced(*given: Any) -> None:
-        if (place := studies(lab) / journal.RESTORING).is_dir():
-            assert place.stat().st_mode & 0o777 == 0o700
-            place.rename(studies(lab) / "moved")
-            place.symlink_to(tmp_path / "elsewhere")
+    def noted(*given: Any) -> None:
+        asked.append(("restic", "restore"))
         real(*given)
 
-    monkeypatch.setattr(Repository, "restore", replaced)
-    with pytest.raises(OSError, match="symbolic link"):
+    monkeypatch.setattr(Repository, "restore", noted)
+    monkeypatch.setattr(restore, "running", lambda names: names)
+    for module in (journal, restore):
+        monkeypatch.setattr(module, "run", lambda *command: asked.append(command))
+    write(Repository.archive / "old/studies", {"labels/final/a.png": "damaged"})
+    with pytest.raises(Fault, match="did not come back as it was"):
         bring_back(lab)
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    stopped, *brought, started = asked
+    assert (stopped, started) == (("docker", "stop", "monailabel"), ("docker", "start", "monailabel"))
+    assert set(brought) == {("restic", "restore")}
 
 
 def test_a_damaged_archive_changes_nothing(lab: Settings) -> None:
@@ -254,6 +258,18 @@ def test_what_a_killed_restore_has_left_is_not_taken_for_this_ones(lab: Settings
     bring_back(lab, replace=True)
     assert read(studies(lab)) == FRAMES
     assert journal.leftovers(lab) == []
+
+
+@pytest.mark.parametrize("name", [journal.RESTORING, trees.STAGED, trees.REPLACED])
+def test_links_with_the_names_of_leftovers_go_and_what_they_lead_to_stays(
+    lab: Settings, tmp_path: Path, name: str
+) -> None:
+    write(tmp_path / "elsewhere", {"a.png": "somebody's"})
+    studies(lab).mkdir()
+    (studies(lab) / name).symlink_to(tmp_path / "elsewhere")
+    bring_back(lab)
+    assert read(studies(lab)) == FRAMES
+    assert read(tmp_path / "elsewhere") == {"a.png": "somebody's"}
 
 
 def test_room_that_leftovers_take_is_counted_as_free(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Tree:
         },
     )
     (tmp_path / "link").symlink_to("a.png")
-    return Tree("studies", tmp_path, linked=("*.png",), skip=("cache",), foreign_files_stay=True)
+    return Tree("studies", tmp_path, tmp_path, linked=("*.png",), skip=("cache",), foreign_files_stay=True)
 
 
 def test_what_is_written_afterwards_does_not_change_what_is_linked(tree: Tree) -> None:
@@ -180,7 +180,7 @@ def test_a_staged_tree_takes_the_place_of_what_is_there(tree: Tree) -> None:
 
 def test_elsewhere_nothing_foreign_stays(tmp_path: Path) -> None:
     write(tmp_path, {"key": "new", "other": "new", f"{trees.STAGED}/key": "old"})
-    tree = Tree("cvat-keys", tmp_path)
+    tree = Tree("cvat-keys", tmp_path, tmp_path)
     trees.swap_out(tree)
     trees.swap_in(tree)
     assert [path.name for path in tmp_path.iterdir() if path.name != trees.REPLACED] == ["key"]
@@ -194,6 +194,37 @@ def test_a_link_that_leads_out_of_the_tree_is_named(
     (tree.path / name).symlink_to(other)
     with pytest.raises(Fault, match=f"/{name} is a link to {other}, and an archive would have the link alone"):
         trees.link(tree)
+
+
+def test_a_tree_that_leads_out_of_what_its_container_sees_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", {"passwd": "root's"})
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "images").symlink_to(tmp_path / "elsewhere")
+    tree = Tree("studies", tmp_path / "datasets" / "images", tmp_path / "datasets")
+    for use in (trees.link, trees.swap_out, trees.swap_in):
+        with pytest.raises(Fault, match=r"images leads to .*/elsewhere, and its container sees .*/datasets alone"):
+            use(tree)
+    assert read(tmp_path / "elsewhere") == {"passwd": "root's"}
+
+
+def test_a_tree_may_be_a_link_to_another_place_that_its_container_sees(tmp_path: Path) -> None:
+    write(tmp_path / "datasets", {"cholec80/frames/a.png": "frame"})
+    (tmp_path / "datasets" / "images").symlink_to("cholec80/frames")
+    linked = trees.link(Tree("studies", tmp_path / "datasets" / "images", tmp_path / "datasets"))
+    assert read(linked) == {"a.png": "frame"}
+
+
+def test_a_pipe_is_not_waited_for(tree: Tree) -> None:
+    linked = trees.link(tree)
+    os.mkfifo(linked / "labels" / "pipe")
+    assert trees.sums(linked, "studies", {})["studies/labels/pipe"].bytes == 0
+
+
+def test_what_somebody_adds_after_the_sums_were_taken_is_seen(tree: Tree) -> None:
+    linked = trees.link(tree)
+    known = trees.sums(linked, "studies", {})
+    write(linked, {"labels/added.png": "added"})
+    assert trees.changed(linked, "studies", known) == ["studies/labels/added.png"]
 
 
 def test_a_link_that_leads_nowhere_is_kept(tree: Tree) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from tests.unit.roles.test_checks import (
 
 UPGRADE = ROOT / "playbooks/vars/upgrade.yml"
 NOTES = "/var/lib/endolab/upgrade/notes.json"
+OPENED = "/var/lib/endolab/upgrade/opened"
 IMAGES = {
     "cvat-db-1": "postgres:15-alpine",
     "cvat-redis-1": "redis:7.2.11-alpine",
@@ -106,18 +106,21 @@ def test_a_host_without_a_lab_is_refused_unless_an_upgrade_was_broken_off_there(
     assert refusals(containers={}, notes=True) == []
 
 
+@pytest.mark.parametrize("opened", [[False, False], [False, True], [True, True]])
+def test_an_upgrade_that_has_let_people_in_is_over_on_every_host(opened: list[bool]) -> None:
+    paths = [{OPENED: THERE if each else NOT_THERE} for each in opened]
+    hosts = {f"gpu{number}": {"ansible_facts": {"endolab_host": {"paths": each}}} for number, each in enumerate(paths)}
+    assert seen("__upgrade_over", IMAGES, hostvars=hosts, ansible_play_hosts=list(hosts)) is any(opened)
+
+
 @pytest.mark.parametrize(
-    ("notes", "over"),
-    [
-        ([{"archive": "a"}, {"archive": "b"}], False),
-        ([{"archive": "a"}, {"opened": True}], True),
-        ([None, None], False),
-    ],
+    ("failed", "let_in"),
+    [([None, None], False), ([False, None], False), ([False, True], False), ([False, False], True)],
 )
-def test_an_upgrade_that_has_let_people_in_is_over_on_every_host(notes: list[Any], over: bool) -> None:
-    texts = {f"gpu{number}": json.dumps(each) if each else "" for number, each in enumerate(notes)}
-    hosts = {name: {"ansible_facts": {"endolab_host": {"texts": {NOTES: text}}}} for name, text in texts.items()}
-    assert seen("__upgrade_over", IMAGES, hostvars=hosts, ansible_play_hosts=list(hosts)) is over
+def test_people_are_let_in_once_every_host_has_noted_it(failed: list[bool | None], let_in: bool) -> None:
+    noted = [{} if each is None else {"__upgrade_noted": {"failed": each}} for each in failed]
+    hosts = {f"gpu{number}": each for number, each in enumerate(noted)}
+    assert seen("__upgrade_let_in", IMAGES, hostvars=hosts, ansible_play_hosts_all=list(hosts)) is let_in
 
 
 def test_after_going_back_no_bundle_is_served_any_more() -> None:

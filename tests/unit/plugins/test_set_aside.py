@@ -11,13 +11,13 @@ from ansible_collections.endolab.active_learning.plugins.modules import set_asid
 
 Run = Callable[..., dict[str, Any]]
 
-# A container is a file with its state; the command whose number is in `breaks` fails.
+# A container is a file with its id and its state; the command whose number is in `breaks` fails.
 DOCKER = """#!/bin/sh
 cd "$0.d"
 echo . >> calls
 if [ "$(wc -l < calls)" = "$(cat breaks 2>/dev/null)" ]; then echo "broken off" >&2; exit 1; fi
 case $1 in
-  ps) ls containers ;;
+  ps) cd containers; for name in *; do [ -e "$name" ] && echo "$name $(cut -d ' ' -f 1 "$name")"; done; true ;;
   stop) sed -i s/runs/stopped/ "containers/$2" ;;
   rename) mv "containers/$2" "containers/$3" ;;
   rm) rm "containers/$3" ;;
@@ -126,6 +126,24 @@ def test_what_a_broken_off_setting_aside_has_stopped_comes_back(host: Host, call
     host.go("absent")
     assert {text.split()[0] for text in host.containers().values()} == {"old"}
     assert set(host.containers()) == {"monailabel", "endolab-hop"}
+
+
+def test_who_only_notes_something_leaves_the_new_ones_alone(host: Host) -> None:
+    """Also where somebody has tidied away what stood aside."""
+    host.go()
+    host.upgrade()
+    (host.docker / "containers" / "monailabel-set-aside").unlink()
+    assert host.go(notes={"archive": "a"})["changed"]
+    assert host.containers() == {"monailabel": "new runs"}
+
+
+def test_notes_that_are_damaged_are_named_and_can_be_given_up(host: Host) -> None:
+    host.go()
+    (host.root / "aside" / "notes.json").write_text("")
+    for state in ("present", "restored"):
+        assert host.go(state)["msg"].startswith(f"{host.root}/aside/notes.json is damaged")
+    assert host.go("absent")["changed"]
+    assert not (host.root / "aside").exists()
 
 
 def test_what_went_back_and_was_broken_off_before_its_end_is_set_aside_again(host: Host) -> None:

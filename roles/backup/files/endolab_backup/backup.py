@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import database, queue, trees
+from .directories import remove, there
 from .journal import IN_PLACE, JOURNAL
 from .manifest import ARCHIVE, DUMP, FORMAT, MANIFEST, QUEUE, SUMS, Manifest, counts, missing, part
 from .progress import Progress
@@ -95,14 +95,14 @@ def _compare(before: Manifest, last: Archive, now: Manifest) -> None:
 def clear(found: list[Tree]) -> None:
     """Removes what was only for the archive; manifest and sums tell the next one what it need not read again."""
     for path in leftovers(found):
-        shutil.rmtree(path)
+        remove(path)
     for path in (DUMP, QUEUE):
         path.unlink(missing_ok=True)
 
 
 def leftovers(found: list[Tree]) -> list[Path]:
     """The directories in which the trees are linked."""
-    return [tree.path / trees.LINKED for tree in found if (tree.path / trees.LINKED).exists()]
+    return [tree.path / trees.LINKED for tree in found if there(tree.path / trees.LINKED)]
 
 
 def _capture(settings: Settings, found: list[Tree], progress: Progress) -> tuple[Manifest, dict[str, trees.Sum]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from .settings import Fault
 
 
 @contextmanager
@@ -32,16 +31,6 @@ def held(path: str | Path, within: int | None = None, make: bool = False) -> Ite
         os.close(descriptor)
 
 
-@contextmanager
-def made(name: str, within: int) -> Iterator[int]:
-    """The descriptor of a new directory `within` a held one, into which nobody else looks; a Fault where it is not."""
-    os.mkdir(name, 0o700, dir_fd=within)
-    with held(name, within) as descriptor:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise Fault(f"somebody has put a directory of his in place of {path_of(within) / name}; see who does that")
-        yield descriptor
-
-
 def path_of(descriptor: int) -> Path:
     """Where a held directory lies now."""
     return through(descriptor).readlink()
@@ -50,6 +39,19 @@ def path_of(descriptor: int) -> Path:
 def through(descriptor: int) -> Path:
     """A path to a held directory itself, wherever it lies; for this process and those that it waits for."""
     return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+
+def there(path: Path) -> bool:
+    """Whether something has this name, be it a link that leads nowhere."""
+    return path.is_symlink() or path.exists()
+
+
+def remove(path: Path) -> None:
+    """Removes a directory with what is in it, or whatever somebody has put in its place; of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def own(descriptor: int, like: int) -> None:

@@ -74,7 +74,8 @@ def _disks(settings: Settings) -> list[str]:
     shown = json.loads(run("findmnt", "--json", "--list", "--output", "TARGET"))
     disks = [Path(each["target"]) for each in shown["filesystems"]]
     return [
-        f"{disk} is a disk of its own in {tree.path}, and an archive replaces all of that. Unmount it meanwhile"
+        f"{disk} is a disk of its own in {tree.path}, and nothing can be put in its place. Move its files to that of "
+        f"{tree.path}, or mount it there"
         for tree in settings.found_trees()
         for disk in disks
         if tree.path.resolve() in disk.parents
@@ -96,6 +97,8 @@ def _room(settings: Settings, manifest: Manifest) -> list[str]:
         disks.setdefault(device, path)
     # A restore begins with removing what another has left.
     for path in leftovers(settings):
+        if path.is_symlink():
+            continue
         device = path.stat().st_dev
         wanted[device] = wanted.get(device, 0) - sum(file.lstat().st_size for file in trees.files(path))
     return [

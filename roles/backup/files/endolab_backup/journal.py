@@ -6,11 +6,11 @@ JOURNAL is there meanwhile, and says how far that has come, so that whatever bre
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from . import database, queue, trees
+from .directories import remove, there
 from .manifest import QUEUE
 from .settings import STATE, Fault, Settings, read_json, run, running, write_json
 
@@ -42,6 +42,13 @@ def _note(archive: str, phase: str) -> None:
     os.sync()
 
 
+def stop(writers: list[str], report: Report) -> None:
+    """Stops these containers, which write what is about to be replaced."""
+    if writers:
+        run("docker", "stop", *writers)
+        report("whoever writes is stopped")
+
+
 def resume(settings: Settings, report: Report) -> None:
     """Puts what is staged into its place, from where JOURNAL says."""
     if not JOURNAL.exists():
@@ -51,9 +58,7 @@ def resume(settings: Settings, report: Report) -> None:
         if not running([settings.database]):
             run("docker", "start", settings.database)
         database.wait(settings.database)
-    if writers := running(settings.writers):
-        run("docker", "stop", *writers)
-    report("whoever writes is stopped")
+    stop(running(settings.writers), report)
     known = settings.found_trees(make=True)
     if journal["phase"] == "out":
         for tree in known:
@@ -79,7 +84,7 @@ def resume(settings: Settings, report: Report) -> None:
 def clear(settings: Settings) -> None:
     """Removes what was only for the restore, and what it has replaced."""
     for path in leftovers(settings):
-        shutil.rmtree(path)
+        remove(path)
     if settings.database:
         database.clear(settings.database)
 
@@ -88,4 +93,4 @@ def leftovers(settings: Settings) -> list[Path]:
     """The directories that restores have left."""
     names = (RESTORING, trees.STAGED, trees.REPLACED)
     places = [RESTORED, *(tree.path / name for tree in settings.found_trees() for name in names)]
-    return [each for each in places if each.is_dir()]
+    return [each for each in places if there(each)]

@@ -8,19 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import database, journal, trees
-from .directories import held, made, through
+from .directories import held, through
 from .fits import Found, check
 from .journal import Report
 from .manifest import DUMP, MANIFEST, SUMS, Manifest, part
 from .repository import Repository
-from .settings import Fault, Settings, Tree, running
+from .settings import Fault, Settings, Tree, run, running
 
 # A lab does without one file of so many. Where more are missing, it is not they that are damaged.
 FEW = 10
 
 
 def restore(settings: Settings, name: str, replace: bool, report: Report, damaged: bool = False) -> Found:
-    """Brings an archive back, and stops whoever writes; site.yml starts them again.
+    """Brings an archive back, and stops whoever writes; site.yml starts them again, or this where nothing was changed.
 
     damaged: without the files that the repository does not give back as they were.
     """
@@ -34,13 +34,18 @@ def restore(settings: Settings, name: str, replace: bool, report: Report, damage
         raise Fault("; ".join(found.faults))
     if settings.database and not running([settings.database]):
         raise Fault(f"{settings.database} does not run, and the archive's database goes there. Run site.yml")
-    # What a killed restore has left would be taken for this one's.
-    journal.clear(settings)
+    writers = running(settings.writers)
     try:
+        # What they did from here on would be lost, and what they put in our way would be followed.
+        journal.stop(writers, report)
+        # What a killed restore has left would be taken for this one's.
+        journal.clear(settings)
         _stage(settings, found, report, damaged)
     except BaseException:
         with suppress(Fault, OSError):  # the next one clears, too
             journal.clear(settings)
+        if writers:
+            run("docker", "start", *writers)
         raise
     journal.begin(settings, found.archive, report)
     return found
@@ -72,10 +77,12 @@ def _stage_tree(
 ) -> list[str]:
     """Brings a tree back beside what is there; returns the files that it is without, where it may be."""
     known = manifest.parts[tree.name]
-    with held(tree.path) as root, made(journal.RESTORING, root) as restoring:
-        brought = through(restoring) / Path(known["path"]).relative_to("/")
+    with trees.opened(tree) as root, held(journal.RESTORING, root, make=True) as restoring:
+        # A name of its own, as newer ones of restic take the descriptor's for a file that is in the way.
+        target = through(restoring) / "target"
+        brought = target / Path(known["path"]).relative_to("/")
         try:
-            repository.restore(snapshot, known["path"], through(restoring))
+            repository.restore(snapshot, known["path"], target)
         except Fault:
             if not damaged:
                 raise

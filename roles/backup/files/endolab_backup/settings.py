@@ -25,13 +25,15 @@ class Fault(Exception):
 class Tree:
     """A directory of the lab's.
 
-    name: what an archive calls it. path: where it lies on this host. linked: patterns of files that are written once,
-    and then only replaced or removed. skip: directories on its first level whose content is not worth keeping.
-    foreign_files_stay: files on its first level that an archive does not have stay when it is brought back.
+    name: what an archive calls it. path: where it lies on this host. within: all that its container sees, and may put
+    links in. linked: patterns of files that are written once, and then only replaced or removed. skip: directories on
+    its first level whose content is not worth keeping. foreign_files_stay: files on its first level that an archive
+    does not have stay when it is brought back.
     """
 
     name: str
     path: Path
+    within: Path
     linked: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     foreign_files_stay: bool = False
@@ -70,8 +72,9 @@ class Settings:
                 make_place(each)
             path = volume(each["volume"]) if "volume" in each else Path(each["directory"])
             if path and path.is_dir():
+                within = Path(each.get("within", path))
                 linked, skip = (tuple(each.get(name, ())) for name in ("linked", "skip"))
-                found.append(Tree(each["name"], path, linked, skip, each.get("foreign_files_stay", False)))
+                found.append(Tree(each["name"], path, within, linked, skip, each.get("foreign_files_stay", False)))
         return found
 
     def disk_of(self, tree: dict[str, Any]) -> Path:

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,9 +47,25 @@ class Sum:
     changed: int
 
 
+@contextmanager
+def opened(tree: Tree) -> Iterator[int]:
+    """A tree's descriptor; a Fault where it leads out of what its container sees."""
+    within, path = tree.within.resolve(), tree.path.resolve()
+    if not path.is_relative_to(within):
+        raise Fault(
+            f"{tree.path} leads to {path}, and its container sees {tree.within} alone. Move the files there, and "
+            "remove the link"
+        )
+    with ExitStack() as open_ones:
+        descriptor = open_ones.enter_context(held(within))
+        for name in path.relative_to(within).parts:
+            descriptor = open_ones.enter_context(held(name, descriptor))
+        yield descriptor
+
+
 def link(tree: Tree) -> Path:
     """Links what is not linked yet; can be repeated. Returns the directory of the links."""
-    with held(tree.path) as source, held(LINKED, source, make=True) as target:
+    with opened(tree) as source, held(LINKED, source, make=True) as target:
         _link(tree, Path(), source, target)
     return tree.path / LINKED
 
@@ -88,8 +104,8 @@ def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
         return
     if leads_to.exists() and not leads_to.is_relative_to(tree.path.resolve()):
         raise Fault(
-            f"{link} is a link to {leads_to}, and an archive would have the link alone. Move the files there, mount "
-            "their disk there, or remove the link"
+            f"{link} is a link to {leads_to}, and an archive would have the link alone. Move the files there, "
+            "or remove the link"
         )
 
 
@@ -119,6 +135,7 @@ def _copy(name: str, source: int, copy: str, target: int) -> None:
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), copy, dir_fd=target)
         os.chown(copy, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
         return
     content = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
     try:
@@ -161,9 +178,9 @@ def sums(directory: Path, name: str, known: dict[str, Sum]) -> dict[str, Sum]:
 
 
 def changed(directory: Path, name: str, known: dict[str, Sum]) -> list[str]:
-    """The files of a tree that are no longer as they were when their sums were taken."""
+    """The files of a tree that are no longer as they were when their sums were taken, or were not there then."""
     found = ((f"{name}/{file.relative_to(directory)}", file.lstat()) for file in files(directory))
-    return [key for key, now in found if key in known and not _same(known[key], now)]
+    return [key for key, now in found if key not in known or not _same(known[key], now)]
 
 
 def _same(known: Sum, now: os.stat_result) -> bool:
@@ -176,10 +193,15 @@ def content_sum(file: Path) -> str:
     if file.is_symlink():
         return hashlib.sha256(os.fsencode(file.readlink())).hexdigest()
     digest = hashlib.sha256()
-    with file.open("rb") as content:
+    with open(file, "rb", opener=_as_it_is) as content:
         while block := content.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    """Opens what lies there and nothing that it may lead to, and waits for no other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def write_sums(path: Path, found: dict[str, Sum]) -> None:
@@ -200,9 +222,9 @@ def read_sums(path: Path) -> dict[str, Sum]:
 
 def swap_out(tree: Tree) -> None:
     """Sets aside what lies where a staged tree is to come; can be repeated."""
-    staged = tree.path / STAGED
-    with held(tree.path) as root, held(REPLACED, root, make=True) as replaced:
-        for entry in sorted(tree.path.iterdir()):
+    with opened(tree) as root, held(REPLACED, root, make=True) as replaced:
+        staged = through(root) / STAGED
+        for entry in sorted(through(root).iterdir()):
             stays = tree.foreign_files_stay and entry.is_file() and entry.name != INDEX
             if not entry.name.startswith((OURS, DISKS)) and not (stays and not (staged / entry.name).exists()):
                 os.rename(entry.name, entry.name, src_dir_fd=root, dst_dir_fd=replaced)
@@ -210,8 +232,8 @@ def swap_out(tree: Tree) -> None:
 
 def swap_in(tree: Tree) -> None:
     """Puts a staged tree where it belongs; can be repeated."""
-    with held(tree.path) as root:
-        if not (tree.path / STAGED).exists():
+    with opened(tree) as root:
+        if not (through(root) / STAGED).exists():
             return
         with held(STAGED, root) as staged:
             for entry in sorted(through(staged).iterdir()):
