@@ -40,6 +40,56 @@ frames = LoopDatastore("/lab/studies", "http://127.0.0.1:9", extensions=("*.png"
 print(json.dumps({name: str(file) for name, (file, _, _) in frames.items()}))
 """
 
+# The server copies frames in and looks at them; a child of its scores those that were there.
+TWO_WRITERS = """
+import json, shutil, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, "/lab/app")
+from endolab_loop.datastore import LoopDatastore
+
+frame, studies = Path("/lab/studies/frame_1.png"), Path("/tmp/two_writers")
+studies.mkdir()
+scored = [f"scored_{number}" for number in range(20)]
+for name in scored:
+    shutil.copyfile(frame, studies / f"{name}.png")
+both = [LoopDatastore(str(studies), "http://127.0.0.1:9", extensions=("*.png",), auto_reload=True) for _ in range(2)]
+server, child = both
+
+def score():
+    for name in scored:
+        child.update_image_info(name, {"epistemic_entropy": 0.5})
+        time.sleep(0.05)
+
+scoring = threading.Thread(target=score)
+scoring.start()
+copied = 0
+while scoring.is_alive():
+    shutil.copyfile(frame, studies / f"copied_{copied}.png")
+    copied += 1
+    server.frames()
+    time.sleep(0.05)
+known = {name: info for name, (_, _, info) in server.frames().items()}
+lost = [name for name in scored if "epistemic_entropy" not in known[name]]
+print(json.dumps({"frames": len(known), "copied": copied, "lost": lost}))
+"""
+
+# As where no memory is left for another process.
+NO_PROCESS = """
+import sys
+from types import SimpleNamespace
+from unittest.mock import patch
+sys.path[:0] = ["/lab/app", "/lab/app/libraries/cvat-sdk.zip"]
+from endolab_loop.lab import LabError, MonaiLab
+from monailabel.utils.async_tasks import utils
+
+app = SimpleNamespace(async_scoring=lambda _: {"epistemic": utils.run_background_task({}, "scoring")})
+with patch.object(utils.subprocess, "Popen", side_effect=OSError("Cannot allocate memory")):
+    try:
+        MonaiLab(app, [], {}, None).score()
+    except LabError as error:
+        print(error)
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
@@ -114,10 +164,26 @@ def test_its_page_is_there(server: Container) -> None:
     assert all(f"<b>{name}</b>" in content for name in FRAMES)
 
 
-def test_frames_go_by_their_own_names(server: Container) -> None:
-    code, (output, errors) = server.exec_run(["python3", "-c", LIST_FRAMES], demux=True)
+def said(server: Container, script: str) -> str:
+    """The last line of what a program in the server's container prints."""
+    code, (output, errors) = server.exec_run(["timeout", "120", "python3", "-c", script], demux=True)
     assert code == 0, errors
-    assert json.loads(bytes(output).splitlines()[-1]) == {name: f"/lab/studies/{name}.png" for name in FRAMES}
+    return bytes(output).decode().splitlines()[-1]
+
+
+def test_frames_go_by_their_own_names(server: Container) -> None:
+    assert json.loads(said(server, LIST_FRAMES)) == {name: f"/lab/studies/{name}.png" for name in FRAMES}
+
+
+def test_a_childs_scores_stay_while_frames_are_copied_in(server: Container) -> None:
+    found = json.loads(said(server, TWO_WRITERS))
+    assert found["copied"] > 3, "they have met"
+    assert found["lost"] == []
+    assert found["frames"] == 20 + found["copied"]
+
+
+def test_a_job_whose_process_does_not_start_has_failed(server: Container) -> None:
+    assert said(server, NO_PROCESS).startswith("the scoring failed (it said nothing): see `docker logs monailabel`")
 
 
 def test_its_scoring_has_left_heat_maps(server: Container) -> None:

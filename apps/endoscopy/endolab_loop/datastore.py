@@ -20,37 +20,55 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import health
+
 logger = logging.getLogger(__name__)
 
 
 def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    """One thread, of one process, at a time."""
+
     @functools.wraps(method)
     def call(self: LoopDatastore, *args: Any, **kwargs: Any) -> Any:
-        with self.mutex:
+        with self.mutex, self.turn:
             return method(self, *args, **kwargs)
 
     return call
 
 
-class LoopDatastore(CVATDatastore):
-    """The shipped datastore, whose index is written whole and read by one thread at a time.
+def _up_to_date(method: Callable[..., Any]) -> Callable[..., Any]:
+    """One at a time, and with what the others have written before."""
 
-    Cures: an index that is cut when its writer is killed, and then stops every later start; and threads that see it
-    empty while another one reads it anew. The label files are the truth; the index can always be made from files.
+    @functools.wraps(method)
+    def call(self: LoopDatastore, *args: Any, **kwargs: Any) -> Any:
+        self._init_from_datastore_file()
+        return method(self, *args, **kwargs)
+
+    return _alone(call)
+
+
+class LoopDatastore(CVATDatastore):
+    """The shipped datastore, whose index is written whole, and changed by one thread of one process at a time.
+
+    Cures: an index that is cut when its writer is killed, and then stops every later start; threads that see it empty
+    while another one reads it anew; and scores of a child's that the server writes over from its own memory. The label
+    files are the truth; the index can always be made from files.
     """
 
     def __init__(self, datastore_path: str, *args: Any, **kwargs: Any) -> None:
-        self.mutex = threading.RLock()
+        self.mutex, own = threading.RLock(), Path(datastore_path) / health.STATUS.parent
+        own.mkdir(parents=True, exist_ok=True)
+        self.turn = FileLock(own / "index.lock")
         self._seen: list[int] = []
         self._nameless: set[str] = set()
         _set_aside_if_damaged(Path(datastore_path) / "datastore_v2.json")
         super().__init__(datastore_path, *args, **kwargs)
 
-    # The mutex comes before the shipped lock on the file, everywhere.
-    add_image = _alone(CVATDatastore.add_image)
-    save_label = _alone(CVATDatastore.save_label)
-    update_image_info = _alone(CVATDatastore.update_image_info)
-    update_label_info = _alone(CVATDatastore.update_label_info)
+    # The mutex and the turn come before the shipped lock on the file, everywhere.
+    add_image = _up_to_date(CVATDatastore.add_image)
+    save_label = _up_to_date(CVATDatastore.save_label)
+    update_image_info = _up_to_date(CVATDatastore.update_image_info)
+    update_label_info = _up_to_date(CVATDatastore.update_label_info)
     _init_from_datastore_file = _alone(CVATDatastore._init_from_datastore_file)
     _reconcile_datastore = _alone(CVATDatastore._reconcile_datastore)
 

@@ -12,6 +12,7 @@ import numpy as np
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
+from monailabel.utils.async_tasks.utils import background_executors
 from numpy.typing import NDArray
 
 from .loop import Frame, LabError
@@ -55,7 +56,7 @@ class MonaiLab:
 
     def score(self) -> None:
         for record in self.app.async_scoring(None).values():
-            self._wait("scoring", record)
+            self._wait("scoring", "scoring", record)
 
     def save_label(self, frame: str, label: NDArray[np.uint8]) -> None:
         self.app.datastore().save_final_label(frame, label)
@@ -63,7 +64,7 @@ class MonaiLab:
     def train(self, iteration: int) -> list[dict[str, Any]]:
         records = []
         for model in self.models:
-            self._wait("training", self.app.async_training(model, {"iteration": iteration}, enqueue=True))
+            self._wait("train", "training", self.app.async_training(model, {"iteration": iteration}, enqueue=True))
             unguarded = {"model": model, "before": None, "after": None, "promoted": True, "why": "as shipped"}
             records.append(read_json(self.trainings / f"{iteration}-{model}.json") or unguarded)
         return records
@@ -83,9 +84,11 @@ class MonaiLab:
             self.alive()
         return shapes
 
-    def _wait(self, what: str, record: dict[str, Any]) -> None:
+    def _wait(self, method: str, what: str, record: dict[str, Any]) -> None:
         """Waits for a background job; raises LabError where it does not succeed."""
-        while record["status"] in RUNNING:
+        # Behind the job, in its thread, which may end without saying so: where no process can be started, for one.
+        behind = background_executors[method].submit(lambda: None)
+        while record["status"] in RUNNING and not behind.done():
             self.alive()
             time.sleep(0.2)
         if record["status"] == "STOPPED":
