@@ -70,9 +70,13 @@ def test_a_stopped_engine_is_refused_because_its_containers_would_come_back(play
 
 def test_the_data_go_when_told_and_the_frames_stay(play: Play, engine: docker.DockerClient, host: Host) -> None:
     frames = {name for name in host.file(FRAMES).listdir() if name.endswith(".png")}
+    # Of an earlier run with other settings, and of an older Endolab.
+    engine.networks.create("cvat_of_before", labels={"com.docker.compose.project": "cvat"})
+    engine.volumes.create("endolab-edge-config")
     assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) > 0
     assert not engine.containers.list(all=True)
     assert not engine.volumes.list()
+    assert {network.name for network in engine.networks.list()} == {"bridge", "host", "none"}
     assert not host.file(APPS).exists
     assert set(host.file(FRAMES).listdir()) == frames
     assert changes(play("playbooks/teardown.yml", "-e", "teardown_data=true")) == 0
