@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.endolab.active_learning.plugins.filter.conf_value import conf_value
 from ansible_collections.endolab.active_learning.plugins.filter.controller_path import controller_path
+from ansible_collections.endolab.active_learning.plugins.filter.nested import nested
 from ansible_collections.endolab.active_learning.plugins.filter.text_table import text_table
 
 
@@ -35,3 +36,18 @@ def test_paths_count_from_where_ansible_playbook_is_run(tmp_path: Path, monkeypa
     assert controller_path("lab/ca.pem") == str(tmp_path / "lab" / "ca.pem")
     assert controller_path("~/ca.pem") == str(home / "ca.pem")
     assert controller_path("/etc/ca.pem") == "/etc/ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("directories", "others", "pairs"),
+    [
+        (["/srv/a", "/srv/ab"], ["/srv/b", "/srv/abc"], []),
+        (["/srv/a/b/c"], ["/srv/a/"], ["/srv/a/b/c and /srv/a"]),
+        (["/srv//a", "/srv/a"], ["/srv/a/b"], ["/srv/a and /srv/a/b"]),
+        (["/srv/a"], ["/srv/a"], ["/srv/a and /srv/a"]),
+    ],
+)
+def test_directories_that_lie_in_each_other_are_named(
+    directories: list[str], others: list[str], pairs: list[str]
+) -> None:
+    assert nested(directories, others) == pairs
