@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -132,6 +133,17 @@ def processor_seconds(result: Result, name: str = "stack") -> dict[int, float]:
     return {size["hosts"]: size["summary"][name]["cpu"] for size in result["sizes"]}
 
 
+def at_one_speed(result: Result) -> dict[int, float]:
+    """Processor seconds of a run, as if the plain tasks in turns with it had always taken as long as with one host."""
+    pairs = {
+        size["hosts"]: zip(size["runs"]["stack"], size["runs"]["yardstick"], strict=True) for size in result["sizes"]
+    }
+    plain = processor_seconds(result, "yardstick")[1]
+    return {
+        hosts: plain * median(stack["cpu"] / tasks["cpu"] for stack, tasks in runs) for hosts, runs in pairs.items()
+    }
+
+
 def share(seconds: dict[int, float], fewer: int, more: int) -> float:
     """What a host costs that is added between two numbers of hosts, of a whole run on the first host."""
     return (seconds[more] - seconds[fewer]) / (more - fewer) / seconds[1]
@@ -139,13 +151,13 @@ def share(seconds: dict[int, float], fewer: int, more: int) -> float:
 
 def curves(result: Result) -> dict[str, list[tuple[float, float]]]:
     """Processor seconds against the number of hosts, and the most that they may be."""
-    seconds = processor_seconds(result)
+    seconds = at_one_speed(result)
     most: list[tuple[float, float]] = [(hosts, seconds[1] * (1 + GOAL * (hosts - 1))) for hosts in seconds]
     return {"endolab": [*seconds.items()], "goal": most}
 
 
 def rows(result: Result) -> list[Row]:
-    seconds, plain = processor_seconds(result), processor_seconds(result, "yardstick")
+    seconds, raw, plain = at_one_speed(result), processor_seconds(result), processor_seconds(result, "yardstick")
     one, all_ = result["sizes"][0], result["sizes"][-1]
     count = all_["hosts"]
     executions = all_["runs"]["stack"][-1]["executions"]
@@ -153,6 +165,7 @@ def rows(result: Result) -> list[Row]:
     found += [Row(f"{between(*pair)}, of that", share(seconds, *pair)) for pair in pairwise(seconds)]
     found += [
         Row("an added host, of that", share(seconds, 1, count), goal=GOAL),
+        Row("an added host, of that, by the seconds as they were", share(raw, 1, count), compared=False),
         Row("module executions, first host", executions[host(1)]),
         Row("module executions, an added host", max(executions[name] for name in executions if name != host(1))),
     ]

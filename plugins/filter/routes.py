@@ -48,15 +48,18 @@ from ansible_collections.endolab.active_learning.plugins.filter.instances import
 
 def routes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]], port: int) -> list[dict[str, Any]]:
     """A route for each instance, in the order of the inventory."""
+    known = {host: variables[host] for host in hosts}
     found = [
         {
             "host": host,
             "name": str(each.get("name", "")),
             "port": int(each.get("port", port)),
-            **whereabouts(each.get("name", ""), {**common(variables[host]), **(each.get("conf") or {})}),
+            **whereabouts(
+                each.get("name", ""), {**settings(of_host.get("monailabel_conf")), **settings(each.get("conf"))}
+            ),
         }
-        for host in hosts
-        for each in entries(variables[host])
+        for host, of_host in known.items()
+        for each in entries(of_host)
     ]
     alone = len(found) == 1 and not found[0]["name"]
     return [
@@ -75,10 +78,13 @@ def is_whole(entry: Any) -> bool:
     return isinstance(entry, Mapping) and {"name", "port"} <= set(entry) and str(entry["port"]).isdecimal()
 
 
-def common(host: Mapping[str, Any]) -> dict[str, Any]:
-    """What a host says for all of its instances; a text where it comes from the command line."""
-    conf = host.get("monailabel_conf", {})
-    return dict(json.loads(conf) if isinstance(conf, str) else conf)
+def settings(conf: Any) -> dict[str, Any]:
+    """What a host says for all of its instances, or for one; a text where it comes from the command line."""
+    try:
+        conf = json.loads(conf) if isinstance(conf, str) else conf
+    except ValueError:  # its own host refuses it
+        return {}
+    return dict(conf) if isinstance(conf, Mapping) else {}
 
 
 class FilterModule:

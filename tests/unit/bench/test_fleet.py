@@ -44,9 +44,10 @@ def test_an_added_host_costs_a_share_of_the_first_one_s_run() -> None:
     found = {row.name: row for row in fleet.rows(RESULT)}
     assert found["host 2, of that"].value == pytest.approx(5 / 20)
     assert found["each of hosts 3 to 4, of that"].value == pytest.approx(4 / 20)
-    assert found["each of hosts 5 to 8, of that"].value == pytest.approx(6 / 20)
-    assert found["an added host, of that"].value == pytest.approx(37 / 7 / 20)
-    assert found["an added host, of that"].met() is False
+    assert found["each of hosts 5 to 8, of that"].value == pytest.approx((57 * 2.0 / 2.5 - 33) / 4 / 20)
+    assert found["an added host, of that"].value == pytest.approx((57 * 2.0 / 2.5 - 20) / 7 / 20)
+    assert found["an added host, of that"].met() is True
+    assert found["an added host, of that, by the seconds as they were"].value == pytest.approx(37 / 7 / 20)
 
 
 def test_the_smallest_and_the_largest_fleet_are_shown() -> None:
@@ -59,7 +60,7 @@ def test_the_smallest_and_the_largest_fleet_are_shown() -> None:
 
 def test_the_goal_s_line_begins_at_the_first_host() -> None:
     curves = fleet.curves(RESULT)
-    assert curves["endolab"] == [(1, 20.0), (2, 25.0), (4, 33.0), (8, 57.0)]
+    assert curves["endolab"] == [(1, 20.0), (2, 25.0), (4, 33.0), (8, 57.0 * 2.0 / 2.5)]
     assert curves["goal"] == [(1, 20.0), (2, 25.0), (4, 35.0), (8, 55.0)]
 
 

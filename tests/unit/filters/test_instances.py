@@ -121,12 +121,14 @@ def test_entries_that_are_none_are_left_to_their_own_host() -> None:
     lab: dict[str, Any] = {
         "gpu1": {"monailabel_instances": [{"name": "tools", "port": 8000, "conf": None}]},
         "gpu2": {"monailabel_instances": [{"port": 8001}, {"name": "polyps", "port": "high"}, "tools"]},
-        "gpu3": {"monailabel_instances": None},
+        "gpu3": {"monailabel_instances": None, "monailabel_conf": '{"cvat_project": '},
+        "gpu4": {"monailabel_instances": [{"name": "scopes", "port": 8000, "conf": ["cvat_project"]}]},
     }
     assert [each["path"] for each in routes(list(lab), lab, 8000)] == [
         "/monailabel/tools",
         "/monailabel/gpu2",
         "/monailabel/gpu3",
+        "/monailabel/scopes",
     ]
 
 
