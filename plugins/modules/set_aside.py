@@ -197,7 +197,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, place = module.params, Place(Path(module.params["directory"]))
-    state, notes = given["state"], {}
+    state, notes = given["state"], dict[str, Any]()
     try:
         begun = place.begun
         # Who gives it up need not understand it.

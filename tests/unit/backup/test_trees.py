@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endolab_backup import trees
+from endolab_backup import directories, trees
 from endolab_backup.settings import Fault, Tree
 
 
@@ -99,7 +99,7 @@ def test_a_link_in_place_of_a_directory_that_is_read_is_not_followed(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write(elsewhere, {"secret": "root's"})
-    real = trees.held
+    real = directories.held
 
     def replaced(path: str | Path, within: int | None = None, make: bool = False) -> Any:
         if path == "final" and not make:
