@@ -106,7 +106,9 @@ class Place:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self.archive.with_suffix(".partial")
         found = [str(path.relative_to("/")) for path in matches(files)]
-        run("tar", "--create", "--file", str(partial), "--directory", "/", "--files-from", "/dev/null", *found)
+        # In that format files keep the fractions of their seconds: by them it is known whether they were written anew.
+        create = ("tar", "--create", "--format=posix", "--file", str(partial))
+        run(*create, "--directory", "/", "--files-from", "/dev/null", *found)
         partial.replace(self.archive)
         known = container_ids()
         there = {name: known[name] for name in containers if name in known}

@@ -89,6 +89,15 @@ def test_what_was_there_comes_back(host: Host) -> None:
     assert host.containers() == {"monailabel": "old stopped"}
 
 
+def test_files_come_back_with_their_times(host: Host) -> None:
+    before = (host.settings / "secret").stat().st_mtime_ns
+    assert before % 10**9
+    host.go()
+    host.upgrade()
+    host.go("restored")
+    assert (host.settings / "secret").stat().st_mtime_ns == before
+
+
 def test_nobody_but_root_reads_what_is_aside(host: Host) -> None:
     host.go()
     assert (host.root / "aside").stat().st_mode & 0o777 == 0o700
