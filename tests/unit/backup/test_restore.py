@@ -329,6 +329,20 @@ def test_a_fault_in_clearing_up_does_not_hide_the_cause(lab: Settings, monkeypat
         bring_back(lab)
 
 
+def test_a_fault_in_starting_who_writes_does_not_hide_the_cause(lab: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: str, verb: str, *__: str) -> str:
+        if verb == "start":
+            raise Fault("`docker start` failed")
+        return ""
+
+    write(Repository.archive / "old/studies", {"labels/final/a.png": "damaged"})
+    monkeypatch.setattr(restore, "running", lambda names: names)
+    for module in (journal, restore):
+        monkeypatch.setattr(module, "run", run)
+    with pytest.raises(Fault, match="did not come back as it was"):
+        bring_back(lab)
+
+
 def test_resume_starts_the_database_and_empties_the_chunks(
     lab: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

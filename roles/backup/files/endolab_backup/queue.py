@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from .directories import remove
 from .settings import PATIENCE, Fault, until_ready, volume
 
 # On standard input in both, as an environment that held the password could be read.
@@ -40,7 +41,7 @@ def _empty(name: str) -> Path:
     if not directory:
         raise Fault(f"there is no volume {name}; run site.yml first")
     for entry in directory.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        remove(entry)
     return directory
 
 

@@ -45,7 +45,8 @@ def restore(settings: Settings, name: str, replace: bool, report: Report, damage
         with suppress(Fault, OSError):  # the next one clears, too
             journal.clear(settings)
         if writers:
-            run("docker", "start", *writers)
+            with suppress(Fault):  # site.yml starts them, too
+                run("docker", "start", *writers)
         raise
     journal.begin(settings, found.archive, report)
     return found

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from .directories import held, own, through
@@ -111,23 +112,23 @@ def _refuse_if_it_leads_out(tree: Tree, link: Path) -> None:
 
 def _link_file(name: str, source: int, target: int, as_it_is: bool) -> None:
     """Brings a file from one held directory to another: as one more name of it, where it stays as it is."""
-    partial = f"{name}.partial"
-    _remove(partial, target)
+    unfinished = f"{name}.partial"
+    _remove(unfinished, target)
     try:
         if not as_it_is:
-            _copy(name, source, partial, target)
+            _copy(name, source, unfinished, target)
         else:
             # A file that was replaced since the first time is linked anew.
             try:
-                os.link(name, partial, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+                os.link(name, unfinished, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
             except OSError as error:
                 if error.errno not in NO_LINKS:
                     raise
-                _copy(name, source, partial, target)
+                _copy(name, source, unfinished, target)
     except FileNotFoundError:  # it has gone in the meantime
         return
-    os.replace(partial, name, src_dir_fd=target, dst_dir_fd=target)
-    _remove(partial, target)  # a rename between two links of one file does nothing
+    os.replace(unfinished, name, src_dir_fd=target, dst_dir_fd=target)
+    _remove(unfinished, target)  # a rename between two links of one file does nothing
 
 
 def _copy(name: str, source: int, copy: str, target: int) -> None:
@@ -137,16 +138,10 @@ def _copy(name: str, source: int, copy: str, target: int) -> None:
         os.chown(copy, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
         os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
         return
-    content = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
-    try:
-        written = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
-        try:
-            shutil.copy2(through(content), through(written))
-            own(written, content)
-        finally:
-            os.close(written)
-    finally:
-        os.close(content)
+    as_it_is, new = partial(_as_it_is, within=source), partial(os.open, mode=0o600, dir_fd=target)
+    with open(name, "rb", opener=as_it_is) as content, open(copy, "xb", opener=new) as written:
+        shutil.copy2(through(content.fileno()), through(written.fileno()))
+        own(written.fileno(), content.fileno())
 
 
 def _remove(name: str, within: int) -> None:
@@ -199,9 +194,9 @@ def content_sum(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _as_it_is(path: str, flags: int) -> int:
+def _as_it_is(path: str, flags: int, within: int | None = None) -> int:
     """Opens what lies there and nothing that it may lead to, and waits for no other end of a pipe."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
 
 
 def write_sums(path: Path, found: dict[str, Sum]) -> None:
