@@ -135,13 +135,12 @@ def processor_seconds(result: Result, name: str = "stack") -> dict[int, float]:
 
 def at_one_speed(result: Result) -> dict[int, float]:
     """Processor seconds of a run, as if the plain tasks in turns with it had always taken as long as with one host."""
-    pairs = {
-        size["hosts"]: zip(size["runs"]["stack"], size["runs"]["yardstick"], strict=True) for size in result["sizes"]
-    }
     plain = processor_seconds(result, "yardstick")[1]
-    return {
-        hosts: plain * median(stack["cpu"] / tasks["cpu"] for stack, tasks in runs) for hosts, runs in pairs.items()
-    }
+    found = {}
+    for size in result["sizes"]:
+        pairs = zip(size["runs"]["stack"], size["runs"]["yardstick"], strict=True)
+        found[size["hosts"]] = plain * median(stack["cpu"] / tasks["cpu"] for stack, tasks in pairs)
+    return found
 
 
 def share(seconds: dict[int, float], fewer: int, more: int) -> float:
