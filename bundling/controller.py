@@ -26,30 +26,29 @@ def fill_wheels(requirements: Path, wheels: Path) -> None:
     Raises BundleError where pip fails.
     """
     with TemporaryDirectory() as scratch:
-        # What an earlier run has brought is taken from there.
+        # From the index, or pip's own cache: nobody has looked after those that an earlier run has put there.
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-        options = ("--no-deps", f"--find-links={wheels}", f"--wheel-dir={scratch}", f"--requirement={requirements}")
-        wheels.mkdir(exist_ok=True)
-        _run(*pip, "wheel", *options)
+        _run(*pip, "wheel", "--no-deps", f"--wheel-dir={scratch}", f"--requirement={requirements}")
         with (Path(scratch) / PINNED).open("w", encoding="utf-8") as pinned:
             for wheel in sorted(Path(scratch).glob("*.whl")):
                 name, version, *_ = parse_wheel_filename(wheel.name)
                 pinned.write(f"{name}=={version} --hash=sha256:{digest(wheel)}\n")
-        shutil.rmtree(wheels)
+        shutil.rmtree(wheels, ignore_errors=True)
         wheels.mkdir()
         for file in Path(scratch).iterdir():
             shutil.copyfile(file, wheels / file.name)
 
 
-def fill_collection(checkout: Path, directory: Path) -> None:
-    """Puts Endolab's collection, built from the checkout, into its directory.
-
-    Raises BundleError where this is no checkout.
-    """
+def refuse_other(checkout: Path) -> None:
+    """Raises BundleError where this is no checkout."""
     if not (checkout / "galaxy.yml").is_file():
         raise BundleError(
             f"{checkout} is no checkout of Endolab, of which a collection could be made. Run bundle.yml in one."
         )
+
+
+def fill_collection(checkout: Path, directory: Path) -> None:
+    """Puts Endolab's collection, built from the checkout, into its directory."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))

@@ -33,6 +33,18 @@ class Wanted:
     size: int
     sum: str
 
+    @property
+    def partial(self) -> Path:
+        """Where it lies until it is whole."""
+        return self.path.with_name(f"{self.path.name}.part")
+
+    @property
+    def missing(self) -> int:
+        """How many bytes have to come still."""
+        if self.path.exists():
+            return 0
+        return self.size - (self.partial.stat().st_size if self.partial.exists() else 0)
+
     def right(self, path: Path, tell: Tell = lambda _: None) -> bool:
         """Whether what lies at `path` is this file."""
         algorithm, _, expected = self.sum.partition(":")
@@ -48,7 +60,7 @@ def fetch(wanted: Wanted, tell: Tell) -> None:
         tell(wanted.size)
         return
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = wanted.path.with_name(f"{wanted.path.name}.part")
+    partial = wanted.partial
     done = partial.stat().st_size if partial.exists() else 0
     tell(min(done, wanted.size))
     fault = ""

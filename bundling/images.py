@@ -18,6 +18,12 @@ from oras.container import Container
 from oras.provider import Registry
 
 DOCKER_HUB = "registry-1.docker.io"  # which answers for docker.io
+# What helps where a registry gives nothing, by what it answers.
+REMEDIES = {
+    requests.codes.unauthorized: "Use `docker login` first.",
+    requests.codes.forbidden: "Use `docker login` first, as somebody who may have it.",
+    requests.codes.too_many_requests: "Wait, or use `docker login`: who has an account may ask for more.",
+}
 NAME = "org.opencontainers.image.ref.name"
 ACCEPT = {"Accept": ", ".join(defaults.default_manifest_accepted_media_types)}
 
@@ -30,19 +36,35 @@ class Repository:
         self.container = Container(reference)
         self.registry = Registry(insecure=str(self.container.registry).partition(":")[0] == "127.0.0.1")
         self.registry.session.request = partial(self.registry.session.request, timeout=TIMEOUT)
-        self.registry.auth.load_configs(self.container)  # what `docker login` has written
-        if self.container.registry == defaults.registry.index_name:
+        hub = self.container.registry == defaults.registry.index_name
+        if hub:
+            self.container.registry = defaults.registry.index_server  # as `docker login` calls it
+        self.registry.auth.load_configs(self.container)
+        if hub:
             self.container.registry = DOCKER_HUB
             self.container.namespace = self.container.namespace or "library"
 
     def ask(self, url: str, headers: dict[str, str], method: str = "GET") -> requests.Response:
-        """What the registry answers. Raises BundleError where it does not."""
+        """What the registry answers. Raises BundleError where it does not, or lets nobody have it."""
+        answer = self._ask(url, headers, method)
+        if answer.status_code == requests.codes.unauthorized:
+            # A token is good for some minutes, and large images take longer.
+            answer.close()
+            self.registry.auth.token = None
+            answer = self._ask(url, headers, method)
+        if remedy := REMEDIES.get(answer.status_code):
+            raise BundleError(f"{self.reference} cannot be pulled: {answer.status_code} {answer.reason}. {remedy}")
+        return answer
+
+    def _ask(self, url: str, headers: dict[str, str], method: str) -> requests.Response:
         try:
             answer: requests.Response = self.registry.do_request(
                 f"{self.registry.prefix}://{url}", method, headers=dict(headers), stream=True
             )
-        except ValueError as fault:  # of oras, where the registry wants a login
-            raise BundleError(f"{self.reference} cannot be pulled: {fault} Use `docker login` first.") from None
+        except ValueError as fault:  # of oras, where the registry wants a login in a way of its own
+            raise BundleError(
+                f"{self.reference} cannot be pulled: {fault} {REMEDIES[requests.codes.unauthorized]}"
+            ) from None
         return answer
 
     def digest(self) -> str:

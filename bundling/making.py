@@ -57,6 +57,10 @@ class Model:
     checksum: str
     name: str
 
+    @property
+    def is_url(self) -> bool:
+        return self.source.startswith(("http://", "https://"))
+
 
 @dataclass(frozen=True)
 class Request:
@@ -80,7 +84,7 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
 
     Raises BundleError with a sentence where that cannot be done; what has been fetched stays for the next time.
     """
-    _begin(root)
+    refuse(root, request)
     say("Asking registries and repositories what there is to fetch")
     found = [
         images.find(name, reference, request.system["architecture"], root / "images")
@@ -91,6 +95,7 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
         apt.update()
         wanted = {each.path: each for image in found for each in image.blobs}
         wanted |= {each.path: each for each in apt.wanted(request.packages, root / "packages")}
+        _begin(root)
         _fetch(root, list(wanted.values()), "images and packages", say)
         model = _fetch_model(root, request.model, say)
         _sweep(root, {*wanted, model})
@@ -116,8 +121,15 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
     return number
 
 
-def refuse_foreign(root: Path) -> None:
-    """Raises BundleError where the directory holds somebody else's files."""
+def refuse(root: Path, request: Request) -> None:
+    """Raises BundleError where it can be seen without a network that the bundle cannot be made."""
+    _refuse_foreign(root)
+    controller.refuse_other(request.checkout)
+    if not request.model.is_url:
+        _refuse_other_model(Path(request.model.source), request.model)
+
+
+def _refuse_foreign(root: Path) -> None:
     there = {path.name for path in root.iterdir()} if root.exists() else set()
     if foreign := sorted(there.difference(TOP) if MARK in there else there):
         raise BundleError(
@@ -125,9 +137,16 @@ def refuse_foreign(root: Path) -> None:
         )
 
 
+def _refuse_other_model(file: Path, model: Model) -> None:
+    if not file.is_file():
+        raise BundleError(f"There is no file {file}, which monailabel_bundle names.")
+    algorithm, _, expected = model.checksum.partition(":")
+    if digest(file, algorithm) != expected:
+        raise BundleError(f"{file} is not what monailabel_bundle_checksum says, {model.checksum}.")
+
+
 def _begin(root: Path) -> None:
     """Begins a bundle, or goes on; takes away what would call an unfinished one whole."""
-    refuse_foreign(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for name in (bundle_manifest.MANIFEST, bundle_manifest.SUM):
@@ -159,7 +178,7 @@ def _key(source: Source) -> bytes:
 
 
 def _fetch(root: Path, wanted: list[Wanted], what: str, say: Callable[[str], object]) -> None:
-    missing = sum(each.size for each in wanted if not each.path.exists())
+    missing = sum(each.missing for each in wanted)
     free = shutil.disk_usage(root).free
     if missing > free:
         raise BundleError(
@@ -174,11 +193,9 @@ def _fetch(root: Path, wanted: list[Wanted], what: str, say: Callable[[str], obj
 def _fetch_model(root: Path, model: Model, say: Callable[[str], object]) -> Path:
     target = root / "model" / f"{model.name}.zip"
     target.parent.mkdir(exist_ok=True)
-    if not model.source.startswith(("http://", "https://")):
+    if not model.is_url:
         shutil.copyfile(model.source, target)
-        algorithm, _, expected = model.checksum.partition(":")
-        if digest(target, algorithm) != expected:
-            raise BundleError(f"{model.source} is not what monailabel_bundle_checksum says, {model.checksum}.")
+        _refuse_other_model(target, model)
         return target
     with plain(model.source)({"Accept-Encoding": "identity"}) as answer:
         if not answer.ok:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from ansible_collections.endolab.active_learning.plugins.module_utils.image_names import repository
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -22,9 +23,10 @@ def bill(manifest: dict[str, Any]) -> str:
 
 def _images(images: dict[str, str]) -> Iterator[Component]:
     for name, digest in images.items():
-        repository, _, version = name.partition("@")[0].rpartition(":")
-        url = PackageURL("oci", name=repository.rpartition("/")[2], version=digest, qualifiers={"tag": version})
-        yield _component(ComponentType.CONTAINER, repository, version, digest.removeprefix("sha256:"), url)
+        bare = repository(name)
+        tag = name.partition("@")[0].removeprefix(bare).removeprefix(":")
+        url = PackageURL("oci", name=bare.rpartition("/")[2], version=digest, qualifiers={"tag": tag} if tag else None)
+        yield _component(ComponentType.CONTAINER, bare, tag or None, digest.removeprefix("sha256:"), url)
 
 
 def _files(manifest: dict[str, Any]) -> Iterator[Component]:

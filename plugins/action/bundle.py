@@ -60,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         try:
             if self._task.check_mode:
-                making.refuse_foreign(root)
+                making.refuse(root, request)
                 return {"changed": True, "path": str(root)}
             digest = making.make(root, request, display.display)
         except (BundleError, OSError) as fault:

@@ -94,8 +94,11 @@ def check(root: Path, expected: str, skip: int, seconds: int) -> dict[str, objec
         for path in list(files)[skip:]:
             if done and time.monotonic() >= deadline:
                 break
-            if digest(root / path) != files[path]["sha256"]:
-                faults.append(f"{path} is damaged")
+            try:
+                if digest(root / path) != files[path]["sha256"]:
+                    faults.append(f"{path} is damaged")
+            except OSError as fault:
+                faults.append(f"{path} cannot be read ({fault.strerror})")
             done += 1
     if faults:
         raise BundleError(
@@ -124,7 +127,7 @@ def main() -> None:
     given = module.params
     try:
         found = check(Path(given["path"]), given["digest"], given["skip"], given["seconds"])
-    except BundleError as fault:
+    except (BundleError, OSError) as fault:
         module.fail_json(msg=str(fault))
     module.exit_json(changed=False, **found)
 

@@ -85,3 +85,11 @@ def test_nothing_of_the_bundle_is_served_any_more(host: Host) -> None:
 
 def test_a_second_run_changes_nothing(inventory: str) -> None:
     assert changed(site(inventory)) == 0
+
+
+def test_a_host_that_was_installed_from_elsewhere_before_is_led_to_the_bundle(host: Host, inventory: str) -> None:
+    file = "/etc/apt/sources.list.d/docker.sources"
+    before = host.file(file).content_string
+    host.check_output("sed -i 's,^URIs:.*,URIs: http://127.0.0.1:9/elsewhere,' %s", file)
+    assert changed(site(inventory)) > 0
+    assert host.file(file).content_string == before

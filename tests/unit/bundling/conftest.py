@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,62 @@ def registry(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(bundle_server.Handler, "log_message", lambda *_: None)
     with served(bundle_server.serve(0, layout.root)) as address:
         yield address
+
+
+class Guarded(bundle_server.Handler):
+    """A registry that wants a token, each of which is good for so many requests."""
+
+    good_for: int
+    left: dict[str, int]
+    basic: list[str | None]
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/token"):
+            self.basic.append(self.headers.get("Authorization"))
+            token = f"token-{len(self.basic)}"
+            self.left[token] = self.good_for
+            body = json.dumps({"token": token}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        elif self.let_in():
+            super().do_GET()
+
+    def do_HEAD(self) -> None:
+        if self.let_in():
+            super().do_HEAD()
+
+    def let_in(self) -> bool:
+        self.kind = ""
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if self.left.get(token, 0) > 0:
+            self.left[token] -= 1
+            return True
+        self.send_response(401)
+        realm = f"http://{self.headers['Host']}/token"
+        self.send_header("Www-Authenticate", f'Bearer realm="{realm}",service="registry",scope="repository:x:pull"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return False
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def guarded(layout: Layout) -> Iterator[Callable[[int], tuple[str, list[str | None]]]]:
+    """Serves the registry's images to who has a token; returns its address, and what each token was asked for with."""
+    with ExitStack() as stack:
+
+        def start(good_for: int) -> tuple[str, list[str | None]]:
+            basic: list[str | None] = []
+            handler = type("Handler", (Guarded,), {"good_for": good_for, "left": {}, "basic": basic})
+            names, types = bundle_server.kinds(layout.root / "images")
+            serve = partial(handler, names=names, types=types, directory=str(layout.root))
+            return stack.enter_context(served(ThreadingHTTPServer(("127.0.0.1", 0), serve))), basic
+
+        yield start
 
 
 class Pieces(BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ GIVEN: dict[str, Any] = {
     "repositories": [],
     "keyring": str(KEYRING),
     "lock": "images.lock",
-    "model": {"source": "model.zip", "checksum": "sha1:0", "name": "tools"},
+    "model": {"source": "https://models/model.zip", "checksum": "sha1:0", "name": "tools"},
     "system": {},
 }
 
@@ -39,7 +39,7 @@ def test_a_publisher_has_a_source_and_a_key_of_its_own() -> None:
     assert (found.source, found.key, found.fingerprint, found.suites) == (own["source"], own["key"], "A" * 40, "")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, check: bool = False, **given: str) -> dict[str, Any]:
+def run(monkeypatch: pytest.MonkeyPatch, check: bool = False, **given: Any) -> dict[str, Any]:
     """The task, without what Ansible does around it."""
     monkeypatch.setattr(bundle.ActionBase, "run", lambda *_: {})
     monkeypatch.setattr(bundle.ActionModule, "validate_argument_spec", lambda *_, **__: (None, GIVEN | given))
@@ -66,6 +66,17 @@ def test_check_mode_refuses_a_directory_of_somebody_elses_and_makes_none(
     (tmp_path / "photos").touch()
     with pytest.raises(AnsibleActionFail, match="holds photos, which is not of a bundle"):
         run(monkeypatch, check=True, path=str(tmp_path))
+
+
+def test_check_mode_refuses_a_model_that_is_not_there_or_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = {"source": str(tmp_path / "model.zip"), "checksum": "sha1:0", "name": "tools"}
+    with pytest.raises(AnsibleActionFail, match=r"There is no file .*/model[.]zip, which monailabel_bundle names"):
+        run(monkeypatch, check=True, path=str(tmp_path / "new"), model=model)
+    (tmp_path / "model.zip").touch()
+    with pytest.raises(AnsibleActionFail, match=r"model[.]zip is not what monailabel_bundle_checksum says, sha1:0"):
+        run(monkeypatch, check=True, path=str(tmp_path / "new"), model=model)
 
 
 def test_a_library_that_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.endolab.active_learning.plugins.action import bundle_check as action
 from ansible_collections.endolab.active_learning.plugins.module_utils import bundle_manifest
+from ansible_collections.endolab.active_learning.plugins.modules import bundle_check
 from ansible_collections.endolab.active_learning.plugins.modules.bundle_check import BundleError, check
 
 ABOUT = {
@@ -68,6 +69,15 @@ def add(bundle: Path) -> None:
 def test_a_file_that_is_not_as_it_should_be_is_named(bundle: Path, change: Callable[[Path], Any], said: str) -> None:
     change(bundle)
     with pytest.raises(BundleError, match=f"is not whole: {said}[.]"):
+        check(bundle, "", 0, 60)
+
+
+def test_a_file_that_cannot_be_read_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(path: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(bundle_check, "digest", digest)
+    with pytest.raises(BundleError, match=r"images/blobs/sha256/aa cannot be read \(Input/output error\); model/"):
         check(bundle, "", 0, 60)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import bundle_server
@@ -13,6 +15,8 @@ from ansible_collections.endolab.active_learning.bundling.fetching import fetch
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
 
 from tests.unit.bundling.conftest import INDEX, MANIFEST, Layout, served
+
+Guard = Callable[[int], tuple[str, list[str | None]]]
 
 
 def bundled(root: Path, registry: str, *names: str, architecture: str = "amd64") -> list[images.Image]:
@@ -65,6 +69,30 @@ def test_another_manifest_than_its_digest_says_is_refused(tmp_path: Path, layout
     images.place(layout.root / "images", digest).write_text("{}", encoding="utf-8")
     with pytest.raises(BundleError, match="is not the one of sha256:"):
         images.find("cvat/ui:v2", f"{registry}/cvat/ui:v2", "amd64", tmp_path)
+
+
+def test_a_token_that_has_ended_is_followed_by_another(tmp_path: Path, guarded: Guard) -> None:
+    address, tokens = guarded(2)
+    bundled(tmp_path, address, "cvat/ui:v2")
+    assert tokens == [None, None, None]
+    assert (tmp_path / "images" / "index.json").is_file()
+
+
+def test_who_is_not_let_in_is_told_what_helps(tmp_path: Path, guarded: Guard) -> None:
+    address, _ = guarded(0)
+    with pytest.raises(BundleError, match=r"cannot be pulled: 401 Unauthorized\. Use `docker login` first\."):
+        bundled(tmp_path, address, "cvat/ui:v2")
+
+
+@pytest.mark.parametrize(("name", "known_as"), [("redis:7", "https://index.docker.io/v1/"), ("r.lab/redis:7", "r.lab")])
+def test_what_docker_login_has_written_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, known_as: str
+) -> None:
+    (tmp_path / ".docker").mkdir()
+    login = {"auths": {known_as: {"auth": "bWU6c2VjcmV0"}, "other.lab": {"auth": "b3RoZXI="}}}
+    (tmp_path / ".docker/config.json").write_text(json.dumps(login), encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert images.Repository(name).registry.auth._basic_auth == "bWU6c2VjcmV0"
 
 
 def test_a_host_pulls_from_the_bundle(tmp_path: Path, layout: Layout, registry: str) -> None:

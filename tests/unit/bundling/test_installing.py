@@ -62,6 +62,7 @@ def load(path: Path) -> Any:
 def templated(name: str, host: Mapping[str, Any] = {}, listeners: Sequence[dict[str, Any]] = (), **known: Any) -> Any:
     """A variable of the playbooks, on a host that has the bundle of FOUND."""
     settings = {each: value for file in ("bundle.yml", "ports.yml") for each, value in load(ALL / file).items()}
+    settings["__bundle_roles_sources"] = []
     is_host = {"os": HOST, "architecture": HOST["architecture"], "ports": {"8500": listeners}, **host}
     facts = {"ansible_facts": {"endolab_host": is_host}, "inventory_hostname": "gpu1", "__bundle_found": FOUND}
     wanted = {"bundle": "/srv/bundle", **NEEDED, **UNLOCKED, "ansible_search_path": [str(PLAYBOOKS)]}
@@ -92,6 +93,19 @@ def test_a_host_that_no_bundle_can_be_made_for_is_told_so() -> None:
 def test_an_image_that_it_lacks_is_named() -> None:
     (said,) = refusals(__run_images={"a": f"{REGISTRY}redis:7", "b": "quay.io/lab/caddy:2"})
     assert said.startswith("The bundle in /srv/bundle lacks quay.io/lab/caddy:2, which gpu1 is to run.")
+
+
+def test_an_image_that_would_be_asked_for_elsewhere_is_named_though_the_bundle_has_it() -> None:
+    found = {**FOUND, "images": {"quay.io/lab/caddy:2": DIGEST, "lab/monai:1": DIGEST}}
+    (said,) = refusals(__run_images={"a": "quay.io/lab/caddy:2", "b": "lab/monai:1"}, __bundle_found=found)
+    assert said.startswith("The bundle in /srv/bundle lacks lab/monai:1 and quay.io/lab/caddy:2, which gpu1 is to run.")
+
+
+def test_a_model_that_an_instance_would_fetch_is_named() -> None:
+    instances = [{"name": "a"}, {"name": "b", "bundle": "/srv/b.zip"}, {"name": "c", "bundle": "https://models/c.zip"}]
+    (said,) = refusals(monailabel_instances=instances)
+    assert said.startswith("https://models/c.zip would not come from the bundle, which monailabel_instances of gpu1")
+    assert refusals(monailabel_instances=instances, groups={"monailabel": []}) == []
 
 
 def test_a_locked_image_is_the_same_one() -> None:
@@ -197,7 +211,19 @@ def test_a_host_finds_each_suite_in_the_bundle() -> None:
         "Components: main",
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg",
     ]
+    assert "nvidia" not in files["distribution.sources"]
     assert "BindReadOnlyPaths=/srv/bundle:/run/endolab-bundle/bundle\n" in files["endolab-bundle.service"]
+
+
+@pytest.mark.parametrize(("wanted", "known"), [(True, True), (True, False), (False, True)])
+def test_of_what_roles_write_the_sources_count_that_are_wanted_and_signed_by_a_key_that_is_there(
+    wanted: bool, known: bool
+) -> None:
+    content = "URIs: http://127.0.0.1:8500/packages/nvidia\n"
+    sources = [{"path": "/etc/nvidia.sources", "content": content, "wanted": wanted, "known": known}]
+    files = templated("__bundle_files", __bundle_roles_sources=sources)
+    (file,) = (each for each in files if "sources/" in each["path"])
+    assert (content in file["content"]) == (wanted and known)
 
 
 def test_what_is_done_before_a_host_is_written_down_brings_no_package() -> None:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bundle_server
 import pytest
 import yaml
-from ansible_collections.endolab.active_learning.bundling import controller, making
+from ansible_collections.endolab.active_learning.bundling import controller, making, sbom
 from ansible_collections.endolab.active_learning.bundling.fetching import Wanted, fetch
 from ansible_collections.endolab.active_learning.bundling.making import Model, Request, Source
 from ansible_collections.endolab.active_learning.plugins.module_utils import bundle_manifest
 from ansible_collections.endolab.active_learning.plugins.module_utils.bundle_manifest import BundleError
 from ansible_collections.endolab.active_learning.plugins.modules.bundle_check import check
+from requests import Response
 
 from tests.unit.bundling.conftest import Layout, served
 
@@ -190,6 +192,15 @@ def test_the_bill_names_what_it_holds(tmp_path: Path, request_of: Request) -> No
     }
 
 
+@pytest.mark.parametrize("name", ["lab/monai@sha256:1", "lab/monai"])
+def test_the_bill_names_an_image_without_a_tag(name: str) -> None:
+    about = {"images": {name: f"sha256:{'1' * 64}"}, "system": SYSTEM, "files": {}}
+    (component,) = json.loads(sbom.bill(about))["components"]
+    assert component["name"] == "lab/monai"
+    assert "version" not in component
+    assert component["purl"].startswith("pkg:oci/monai@sha256")
+
+
 def test_one_that_was_killed_is_no_bundle_and_is_finished(
     tmp_path: Path, request_of: Request, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +254,41 @@ def test_what_is_not_wanted_any_more_goes(tmp_path: Path, request_of: Request, f
     assert b"common layer" in held
     assert b"layer of amd64" not in held
     assert check(root, number, 0, 60)["images"].keys() == {"cvat/ui:v2"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": {"redis:8": "{registry}/redis:8"}},
+        {"packages": ["nothing"]},
+        {"model": Model("nowhere.zip", "sha1:0", "tools")},
+        {"checkout": Path("/")},
+    ],
+    ids=["an image that the registry lacks", "a package that nobody has", "no model", "no checkout"],
+)
+def test_a_bundle_stays_whole_where_no_other_can_be_made(
+    tmp_path: Path, request_of: Request, registry: str, wrong: dict[str, Any]
+) -> None:
+    root = tmp_path / "bundle"
+    number = making.make(root, request_of, silent)
+    if images := wrong.get("images"):
+        wrong = {"images": {name: where.format(registry=registry) for name, where in images.items()}}
+    with pytest.raises(BundleError):
+        making.make(root, replace(request_of, **wrong), silent)
+    assert check(root, number, 0, 60)["whole"]
+
+
+def test_what_has_come_in_part_needs_no_room_again(
+    tmp_path: Path, request_of: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Wanted(tmp_path / "layer", "registry", lambda headers: Response(), 10, "sha256:0")
+    wanted.partial.write_bytes(b"12345678")
+    assert wanted.missing == 2
+    monkeypatch.setattr(making.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+    with pytest.raises(BundleError, match="has 1 byte free, and 2 bytes are to come"):
+        making._fetch(tmp_path, [wanted], "images", silent)
+    wanted.path.touch()
+    assert wanted.missing == 0
 
 
 @pytest.mark.parametrize("name", ["photos", *making.DIRECTORIES])
@@ -336,6 +382,7 @@ def test_wheels_come_with_their_sums(tmp_path: Path) -> None:
     requirements.write_text(f"--no-index\n--find-links {links}\nsmall==1.0\n", encoding="utf-8")
     wheels.mkdir()
     (wheels / "older-1.0-py3-none-any.whl").touch()
+    (wheels / name).write_bytes(b"cut off, or another's")
     controller.fill_wheels(requirements, wheels)
     total = hashlib.sha256((links / name).read_bytes()).hexdigest()
     assert {path.name for path in wheels.iterdir()} == {name, "requirements.txt"}
@@ -345,4 +392,4 @@ def test_wheels_come_with_their_sums(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_no_checkout_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is no checkout of Endolab"):
-        controller.fill_collection(tmp_path, tmp_path / "collection")
+        controller.refuse_other(tmp_path)

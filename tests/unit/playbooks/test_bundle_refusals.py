@@ -9,22 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.roles.test_checks import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[3]
-# Beyond the host's connection, nothing of this machine is asked.
-HOSTS = "lab: {hosts: {gpu1: {ansible_connection: local}}}\n"
 
 
 def check(directory: Path, **settings: Any) -> tuple[int, str]:
     """What `bundle.yml --check` says of the inventory that comes with Endolab, with one host and these settings."""
-    hosts = directory / "hosts.yml"
-    hosts.write_text(HOSTS, encoding="utf-8")
+    return check_hosts(directory, [{}], settings)
+
+
+def check_hosts(
+    directory: Path, hosts: list[dict[str, Any]], settings: dict[str, Any], parts: dict[str, Any] | None = None
+) -> tuple[int, str]:
+    """What it says of hosts with these variables, which have all parts or those that are given."""
+    inventory = directory / "hosts.yml"
+    # Beyond a host's connection, nothing of this machine is asked.
+    named = {f"gpu{number}": {"ansible_connection": "local", **each} for number, each in enumerate(hosts, 1)}
+    inventory.write_text(yaml.safe_dump({"lab": {"hosts": named}, **(parts or {})}), encoding="utf-8")
     given = json.dumps({"bundle": str(directory / "a bundle"), **settings})
-    playbook = ROOT / "playbooks/bundle.yml"
+    inventories = ["-i", str(inventory)] if parts else ["-i", str(ROOT / "inventories/lab"), "-i", str(inventory)]
     done = subprocess.run(
-        ["ansible-playbook", playbook, "-i", ROOT / "inventories/lab", "-i", hosts, "--check", "-e", given],
+        ["ansible-playbook", ROOT / "playbooks/bundle.yml", *inventories, "--check", "-e", given],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -56,3 +64,28 @@ def test_what_would_be_refused_at_the_other_end_is_refused_here(
     assert status != 0
     assert sentence in said
     assert "TASK [It is whole]" not in said
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sentence"),
+    [
+        ([{"monailabel_image": "quay.io/monai:1"}], "quay.io/monai:1, which gpu1 is to run, would not be asked"),
+        ([{"bundle_architecture": "arm64"}, {}], '"architecture": "arm64"'),
+        ([{}, {"monailabel_bundle_name": "other"}], '"name": "other"'),
+        ([{"monailabel_bundle": "nowhere.zip"}], "There is no file"),
+    ],
+    ids=["an image from elsewhere", "two systems", "two models", "no model"],
+)
+def test_what_the_inventory_says_of_its_hosts_counts(
+    tmp_path: Path, hosts: list[dict[str, Any]], sentence: str
+) -> None:
+    status, said = check_hosts(tmp_path, hosts, {**CREDENTIALS})
+    assert status != 0
+    assert sentence in said
+    assert "changed: [localhost]" not in said
+
+
+def test_the_model_is_that_of_hosts_with_monai_label(tmp_path: Path) -> None:
+    parts = {name: {"hosts": {"gpu2": None}} for name in ("cvat", "edge")} | {"monailabel": {"hosts": {"gpu1": None}}}
+    status, said = check_hosts(tmp_path, [{}, {"monailabel_bundle_name": "other"}], {**CREDENTIALS}, parts)
+    assert status == 0, said
