@@ -39,6 +39,7 @@ _raw:
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.endolab.active_learning.plugins.module_utils.image_names import repository
 
 LOCKED = re.compile(r"([^@\s]+)@(sha256:[0-9a-f]{64})")
+# One of the lines that lock.yml writes.
+LINE = re.compile(r"(?m)^(\w+):[ \t]*(\S*)[ \t]*$")
 
 
 def parts(entry: Any) -> tuple[str, str] | None:
@@ -56,8 +59,16 @@ def parts(entry: Any) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def faults(lock: Any, tags: Mapping[str, str]) -> Iterator[str]:
+def doubtful(text: str) -> set[str]:
+    """The keys that stand there twice with different images, as after a merge."""
+    lines = set(LINE.findall(text))
+    return {key for key, count in Counter(key for key, _ in lines).items() if count > 1}
+
+
+def faults(lock: Any, twice: set[str], tags: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with what the file holds."""
+    for key in sorted(twice):
+        yield f"it has {key} twice, with different images"
     if not isinstance(lock, Mapping):
         yield "it is no YAML of a name and an image a line"
         return
@@ -72,19 +83,22 @@ def faults(lock: Any, tags: Mapping[str, str]) -> Iterator[str]:
             yield f"{key} is locked as {found[0]}, and images.yml has {tag}"
 
 
-def read(path: Path) -> Any:
+def read(text: str) -> Any:
     """What the file holds; None where it is no YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        return yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError:
         return None
 
 
 def locked(path: Path, tags: Mapping[str, str], registry: str) -> dict[str, Any]:
     """What RETURN describes, of one file."""
     there = path.is_file()
-    lock = read(path) if there else {}
-    entries = {key: parts(lock.get(key)) for key in tags} if isinstance(lock, Mapping) else {}
+    text = path.read_text(encoding="utf-8", errors="replace") if there else "{}"
+    lock, twice = read(text), doubtful(text)
+    # One line that is no YAML does not take the others with it.
+    lines = lock if isinstance(lock, Mapping) else dict(LINE.findall(text))
+    entries = {key: parts(lines.get(key)) for key in tags if key not in twice}
     # An entry of another tag says nothing of this one.
     own = {key: entry[1] for key, entry in entries.items() if entry and entry[0] == tags[key]}
     names = {key: registry + tag for key, tag in tags.items()}
@@ -92,7 +106,7 @@ def locked(path: Path, tags: Mapping[str, str], registry: str) -> dict[str, Any]
         "names": names,
         "images": {key: f"{repository(name)}@{own[key]}" if key in own else name for key, name in names.items()},
         "digests": {names[key]: digest for key, digest in own.items()},
-        "faults": list(faults(lock, tags)) if there else [],
+        "faults": list(faults(lock, twice, tags)) if there else [],
     }
 
 

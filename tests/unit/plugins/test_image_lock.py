@@ -50,7 +50,7 @@ def test_without_a_file_images_have_their_tags_and_nothing_is_wrong(tmp_path: Pa
         (LOCK.replace(f"caddy:2.10.2@{A}", "[]"), 'caddy is "[]", and not'),
         (LOCK.replace("cvat_ui", "cvat_uis"), "it has cvat_uis, which is no image of the stack"),
         (LOCK.replace("cvat_ui", "cvat_uis"), "it lacks cvat_ui"),
-        (LOCK + "postgres\n", "it is no YAML of a name and an image a line"),
+        ("postgres\n", "it is no YAML of a name and an image a line"),
         ("", "it is no YAML of a name and an image a line"),
     ],
     ids=["another tag", "a short digest", "upper case", "a list", "a key more", "a key less", "no YAML", "nothing"],
@@ -60,6 +60,25 @@ def test_what_does_not_fit_is_said_and_runs_by_no_digest(tmp_path: Path, text: s
     assert fault in "\n".join(found["faults"])
     wrong = next(key for key in TAGS if found["names"][key] not in found["digests"])
     assert found["images"][wrong] == found["names"][wrong]
+
+
+MERGE = f"<<<<<<< HEAD\ncaddy: caddy:2.10.2@{A}\n=======\ncaddy: caddy:2.10.2@{B}\n>>>>>>> other\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (LOCK + "postgres\n", {"caddy": A, "cvat_ui": B}),
+        (LOCK.replace(f"caddy: caddy:2.10.2@{A}\n", MERGE), {"cvat_ui": B}),
+        (LOCK + f"caddy: caddy:2.10.2@{B}\n", {"cvat_ui": B}),
+        (LOCK + f"caddy: caddy:2.10.2@{A}\n", {"caddy": A, "cvat_ui": B}),
+    ],
+    ids=["a stray line", "a merge that is not done", "twice, as after a merge", "twice the same"],
+)
+def test_a_line_that_does_not_fit_takes_no_other_with_it(tmp_path: Path, text: str, kept: dict[str, str]) -> None:
+    found = read(tmp_path, text)
+    assert found["digests"] == {found["names"][key]: digest for key, digest in kept.items()}
+    assert any("caddy twice" in fault for fault in found["faults"]) == ("caddy" not in kept)
 
 
 def test_a_playbook_asks_for_it(tmp_path: Path) -> None:
