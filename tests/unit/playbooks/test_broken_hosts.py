@@ -61,7 +61,8 @@ NOTES = "/var/lib/endolab/upgrade/notes.json"
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         self._low_level_execute_command("true")
-        return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": {"paths": {NOTES: {"exists": False}}}}}
+        facts = {"paths": {NOTES: {"exists": False}}, "docker": {"running": True}}
+        return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": facts}}
 """
 FRONT, GPUS = "front", ["gpu1", "gpu2", "gpu3"]
 
@@ -92,16 +93,22 @@ class Fleet:
         for name in (FRONT, *GPUS):
             (directory / "lines" / name).touch()
 
+        self.host_vars: dict[str, dict[str, Any]] = {}
         self.parts = {"cvat": [FRONT], "edge": [FRONT], "monailabel": GPUS}
         self._said = ""
 
-    def run(self, playbook: str = "site.yml", dead: tuple[str, ...] = (), **variables: Any) -> tuple[int, str]:
+    def run(
+        self, playbook: str = "site.yml", *options: str, dead: tuple[str, ...] = (), **variables: Any
+    ) -> tuple[int, str]:
         """Runs a playbook; returns its exit code, and what it has said."""
         for name in dead:
             (self._directory / "lines" / name).unlink()
         inventory = {
             "lab": {
-                "hosts": {name: {"ansible_ssh_common_args": f"-o host={name}"} for name in (FRONT, *GPUS)},
+                "hosts": {
+                    name: {"ansible_ssh_common_args": f"-o host={name}", **self.host_vars.get(name, {})}
+                    for name in (FRONT, *GPUS)
+                },
                 "vars": {
                     "ansible_ssh_executable": str(self._directory / "ssh"),
                     "ansible_become": False,
@@ -118,7 +125,7 @@ class Fleet:
             **{part: {"hosts": dict.fromkeys(names)} for part, names in self.parts.items()},
         }
         given = {"breaks": {}, "lost": [], **variables}
-        done = play(self._directory, f"playbooks/{playbook}", inventory, given)
+        done = play(self._directory, f"playbooks/{playbook}", inventory, given, *options)
         self._said = done.stdout
         return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
 
