@@ -1,4 +1,4 @@
-"""Certificates that vouch for themselves, made for tests."""
+"""Certificates that vouch for themselves, or for another, made for tests."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ def pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> str:
 
 def certificate(*names: str, days: tuple[int, int] = (-1, 30)) -> str:
     """KEY's certificate for these names and addresses, good between these days from now."""
+    return _certificate("lab", names, days)
+
+
+def issued(*names: str) -> str:
+    """The same, that another certificate of KEY's vouches for."""
+    return _certificate("site", names, (-1, 30))
+
+
+def _certificate(common_name: str, names: tuple[str, ...], days: tuple[int, int]) -> str:
     now = datetime.datetime.now(datetime.timezone.utc)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
+    subject, issuer = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (common_name, "lab"))
     builder = (
-        x509.CertificateBuilder(subject, subject, KEY.public_key(), 1)
+        x509.CertificateBuilder(issuer, subject, KEY.public_key(), 1 if common_name == "lab" else 2)
         .not_valid_before(now + datetime.timedelta(days=days[0]))
         .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

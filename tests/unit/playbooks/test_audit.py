@@ -171,6 +171,8 @@ def test_every_check_finds_what_it_is_for() -> None:
         assert "\n" not in findings[name]
     without = found(firewall_enabled=False)
     assert "rpcbind on port 111" in without["listeners"]
+    by_group = {"users": [*KNOWN, {**KNOWN[1], "username": "eve", "groups": ["admin"]}], "refused": []}
+    assert found(__cvat_logins=by_group)["administrators"].startswith("eve may do everything")
     stopped = {**HOST, "units": {**UNITS, "endolab-backup.timer": {"enabled": True, "active": False}}}
     assert "endolab-backup.timer" in found(ansible_facts={"endolab_host": stopped})["archives"]
     failed = {"stdout": '{"last": null, "fault": "the disk is full"}'}

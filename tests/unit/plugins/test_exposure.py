@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.endolab.active_learning.plugins.modules import exposure
 
-from tests.certificates import KEY, certificate, pem
+from tests.certificates import KEY, certificate, issued, pem
 
 Run = Callable[..., dict[str, Any]]
 
@@ -69,6 +69,14 @@ def test_the_door_is_seen_as_a_browser_would(tmp_path: Path) -> None:
     with served(over, ssl.TLSVersion.TLSv1_3) as port:
         assert exposure.door(port, NAME, over.read_text())["fault"] == "certificate has expired"
     assert "refused" in exposure.door(port, NAME, good.read_text())["fault"]
+
+
+def test_a_door_whose_chain_nobody_vouches_for_is_found(tmp_path: Path) -> None:
+    file, root = tmp_path / "site.pem", certificate()
+    file.write_text(pem(KEY) + issued(NAME), encoding="utf-8")
+    with served(file, ssl.TLSVersion.TLSv1_3) as port:
+        assert "unable to get local issuer certificate" in exposure.door(port, NAME, None)["fault"]
+        assert exposure.door(port, NAME, root)["fault"] == ""
 
 
 def test_credentials_are_found_where_others_read_them() -> None:
