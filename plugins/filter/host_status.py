@@ -41,6 +41,9 @@ options:
     type: list
     elements: str
     default: []
+  gpu_rc:
+    description: What C(nvidia-smi) ended with; none where it was not run.
+    type: int
   loops:
     description: >-
       Of each MONAI Label of the host a pair: its place, as the filter C(instances) says it, and what the module C(uri)
@@ -97,6 +100,7 @@ REMEDIES = {
     "missing": "run site.yml",
     "never started": "run site.yml",
     "stopped": "`docker start {all}` on the host; `docker logs {one}` says why",
+    "paused": "`docker unpause {all}` on the host",
     "starting": "wait a minute, and look again",
 }
 ANOTHER_REMEDY = "see `docker logs {one}` on the host"
@@ -113,6 +117,7 @@ def host_status(
     containers: Iterable[Mapping[str, Any]] | None = None,
     gpu_wanted: bool = False,
     gpu_lines: Iterable[str] = (),
+    gpu_rc: int | None = None,
     loops: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]] = (),
     extensions: Iterable[str] = (),
     archives: Mapping[str, Any] | None = None,
@@ -134,16 +139,13 @@ def host_status(
     found = {} if containers is None else {each["Names"][0].lstrip("/"): state(each["Status"]) for each in containers}
     status["services"] = {each: found.get(each, "unknown" if containers is None else "missing") for each in services}
     # A driver may put a warning between the lines.
-    read = [gpu(line) for line in gpu_lines if line.count(", ") == 5] or [{"uuid": uuid} for uuid in nvidia["gpus"]]
-    status["gpu"] = {"wanted": gpu_wanted, "driver": nvidia["driver_version"], "gpus": read}
+    read = [gpu(line) for line in gpu_lines if line.count(", ") == 5]
+    shown = read or [{"uuid": uuid} for uuid in nvidia["gpus"]]
+    status["gpu"] = {"wanted": gpu_wanted, "driver": nvidia["driver_version"], "gpus": shown}
     problems = docker_problems(docker) or service_problems(status["services"])
     problems += room_problems(docker)
-    if gpu_wanted and not nvidia["driver_version"]:
-        problems.append(problem("no NVIDIA driver is loaded", "install it, and reboot the host"))
-    elif gpu_wanted and nvidia["library_versions"] and nvidia["driver_version"] not in nvidia["library_versions"]:
-        libraries = " and ".join(nvidia["library_versions"])
-        what = f"the NVIDIA driver that runs is {nvidia['driver_version']}, and its libraries are {libraries}"
-        problems.append(problem(what, "reboot the host"))
+    if gpu_wanted:
+        problems += gpu_problems(nvidia, len(read), gpu_rc)
     if archives is not None:
         status["archive"] = archives.get("last")
         problems += archive_problems(archives)
@@ -165,9 +167,9 @@ def problem(what: str, remedy: str, **more: Any) -> dict[str, Any]:
 
 def state(status: str) -> str:
     """A container's state in one word, of what Docker says in its list: `Up 3 hours (healthy)`."""
-    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting|Paused)\)", status)
     word = status.partition(" ")[0]
-    return health[1] if health else STATES.get(word, word.lower())
+    return health[1].lower() if health else STATES.get(word, word.lower())
 
 
 def gpu(line: str) -> dict[str, Any]:
@@ -188,6 +190,22 @@ def docker_problems(docker: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [problem("Docker is not installed", "run site.yml")]
     if not docker["manageable"]:
         return [problem("the host lacks the Python library requests, so Docker cannot be asked", "run site.yml")]
+    return []
+
+
+def gpu_problems(nvidia: Mapping[str, Any], read: int, rc: int | None) -> list[dict[str, Any]]:
+    """What keeps a container from a GPU, of which nvidia-smi, where it is there, has `read` so many."""
+    driver, libraries, known = nvidia["driver_version"], nvidia["library_versions"], len(nvidia["gpus"])
+    if not driver:
+        return [problem("no NVIDIA driver is loaded", "install it, and reboot the host")]
+    if libraries and driver not in libraries:
+        what = f"the NVIDIA driver that runs is {driver}, and its libraries are {' and '.join(libraries)}"
+        return [problem(what, "reboot the host")]
+    if not known and not read:
+        return [problem("the NVIDIA driver has no GPU", "see `lspci | grep -i nvidia` on the host")]
+    if rc is not None and (rc or read < known):
+        remedy = "see `nvidia-smi` and `dmesg | grep -i xid` on the host; a reboot brings a lost one back"
+        return [problem(f"nvidia-smi answers for {read} of the driver's {known} GPUs", remedy)]
     return []
 
 

@@ -62,7 +62,9 @@ def _frames(seen: Seen) -> Iterable[Sample]:
     if counts := seen.status["frames"]:
         for state in ("labelled", "scored", "unreadable", "discarded"):
             yield {"state": state}, counts[state]
-        yield {"state": "unlabelled"}, counts["total"] - counts["labelled"]
+        # Those that may still be asked for, as status.yml has it.
+        done = counts["labelled"] + counts["unreadable"] + counts["discarded"]
+        yield {"state": "unlabelled"}, max(0, counts["total"] - done)
 
 
 def _jobs(seen: Seen) -> Iterable[Sample]:
@@ -105,7 +107,8 @@ METRICS = (
     Metric("endolab_loop_iteration", "The iteration, counted from 1.", _one(lambda seen: seen.status["iteration"])),
     Metric(
         "endolab_loop_frames",
-        "Frames: `labelled`, `unlabelled`, `scored` by the weights in use, `unreadable`, `discarded` by annotators.",
+        "Frames: `labelled`, `unlabelled` that may be asked for, `scored` by the weights in use, `unreadable`, "
+        "`discarded` by annotators.",
         _frames,
         ("state",),
     ),

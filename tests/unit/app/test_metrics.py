@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def test_a_loop_that_waits_for_annotators(world: World) -> None:
     assert found['endolab_loop_jobs{state="to do"}'] == 2
     assert found["endolab_loop_poll_timestamp_seconds{}"] >= found["endolab_loop_phase_start_timestamp_seconds{}"]
     assert found[f'endolab_loop_disk_free_bytes{{directory="{world.directory}"}}'] > 0
+
+
+def test_what_can_be_read_or_asked_for_no_more_is_not_unlabelled(world: World) -> None:
+    world.turns()
+    counts = {"total": 9, "labelled": 2, "scored": 7, "unreadable": 1, "discarded": 3}
+    found = seen(world)
+    found = replace(found, status={**found.status, "frames": counts})
+    assert samples(found)['endolab_loop_frames{state="unlabelled"}'] == 3
 
 
 def test_what_is_not_known_has_no_sample(world: World) -> None:

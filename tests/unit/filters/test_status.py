@@ -117,6 +117,25 @@ def test_a_driver_that_was_updated_without_a_reboot_is_told() -> None:
     assert seen(host=host, gpu_wanted=False)["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("gpus", "lines", "rc", "what"),
+    [
+        ([UUID], 1, 0, None),
+        ([UUID], 0, None, None),
+        ([UUID], 0, 15, "nvidia-smi answers for 0 of the driver's 1 GPUs"),
+        ([UUID, "GPU-2"], 1, 0, "nvidia-smi answers for 1 of the driver's 2 GPUs"),
+        ([], 0, 6, "the NVIDIA driver has no GPU"),
+    ],
+    ids=["there", "nvidia-smi is not installed", "lost", "one of two is lost", "none"],
+)
+def test_a_gpu_that_is_gone_is_told(gpus: list[str], lines: int, rc: int | None, what: str | None) -> None:
+    host = {**HOST, "nvidia": {**HOST["nvidia"], "gpus": gpus}}
+    line = f"0, {UUID}, NVIDIA H100 PCIe, 3210 MiB, 81559 MiB, 97 %"
+    found = {"host": host, "gpu_lines": [line] * lines, "gpu_rc": rc}
+    assert [each["what"] for each in seen(**found)["problems"]] == ([what] if what else [])
+    assert seen(**found, gpu_wanted=False)["problems"] == []
+
+
 def test_a_disk_that_is_nearly_full_is_told() -> None:
     host = {**HOST, "docker": {**HOST["docker"], "free_bytes": 3 * 2**30}}
     (problem,) = seen(host=host)["problems"]
@@ -210,6 +229,7 @@ def test_services_that_are_down_are_named_by_what_mends_them() -> None:
         ("Up 3 hours (unhealthy)", "unhealthy"),
         ("Up 2 seconds (health: starting)", "starting"),
         ("Up 3 hours", "running"),
+        ("Up 3 hours (Paused)", "paused"),
         ("Exited (0) 2 days ago", "stopped"),
         ("Created", "never started"),
         ("Restarting (1) 5 seconds ago", "restarting"),
