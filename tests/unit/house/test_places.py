@@ -17,7 +17,7 @@ FILES = [
     *["meta/main.yml", "meta/argument_specs.yml", "defaults/main.yml", "vars/main.yml"],
     *[f"tasks/{name}.yml" for name in ("main", "alone", "preflight", "converge", "teardown")],
 ]
-PLAYBOOKS = ["preflight.yml", "site.yml", "tasks/verify.yml", "tasks/upgrade/stack.yml", "teardown.yml"]
+PLAYBOOKS = ["preflight.yml", "site.yml", "bundle.yml", "tasks/verify.yml", "tasks/upgrade/stack.yml", "teardown.yml"]
 
 # What a role says of itself in vars/main.yml, by the ends of the names, and who puts it together with the others'.
 TOGETHER = {
