@@ -20,7 +20,7 @@ from oras.provider import Registry
 DOCKER_HUB = "registry-1.docker.io"  # which answers for docker.io
 # What helps where a registry gives nothing, by what it answers.
 REMEDIES = {
-    requests.codes.unauthorized: "Use `docker login` first.",
+    requests.codes.unauthorized: "See that the name is right, or use `docker login` where not everybody may have it.",
     requests.codes.forbidden: "Use `docker login` first, as somebody who may have it.",
     requests.codes.too_many_requests: "Wait, or use `docker login`: who has an account may ask for more.",
 }

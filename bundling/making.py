@@ -95,10 +95,13 @@ def make(root: Path, request: Request, say: Callable[[str], object]) -> str:
         apt.update()
         wanted = {each.path: each for image in found for each in image.blobs}
         wanted |= {each.path: each for each in apt.wanted(request.packages, root / "packages")}
+        model = _wanted_model(root, request.model)
+        root.mkdir(parents=True, exist_ok=True)
+        _refuse_without_room(root, [*wanted.values(), model])
         _begin(root)
-        _fetch(root, list(wanted.values()), "images and packages", say)
-        model = _fetch_model(root, request.model, say)
-        _sweep(root, {*wanted, model})
+        _fetch(list(wanted.values()), "images and packages", say)
+        _fetch_model(request.model, model, say)
+        _sweep(root, {*wanted, model.path})
         images.write_layout(root / "images", found)
         apt.copy_indices(root / "packages")
     say("Putting the wheels of the controller and Endolab itself beside them")
@@ -147,7 +150,6 @@ def _refuse_other_model(file: Path, model: Model) -> None:
 
 def _begin(root: Path) -> None:
     """Begins a bundle, or goes on; takes away what would call an unfinished one whole."""
-    root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for name in (bundle_manifest.MANIFEST, bundle_manifest.SUM):
         (root / name).unlink(missing_ok=True)
@@ -177,26 +179,26 @@ def _key(source: Source) -> bytes:
         return bytes(answer.content)
 
 
-def _fetch(root: Path, wanted: list[Wanted], what: str, say: Callable[[str], object]) -> None:
-    missing = sum(each.missing for each in wanted)
-    free = shutil.disk_usage(root).free
+def _refuse_without_room(root: Path, wanted: list[Wanted]) -> None:
+    missing, free = sum(each.missing for each in wanted), shutil.disk_usage(root).free
     if missing > free:
         raise BundleError(
             f"{root} has {filesize.decimal(free)} free, and {filesize.decimal(missing)} are to come. Make room."
         )
+
+
+def _fetch(wanted: list[Wanted], what: str, say: Callable[[str], object]) -> None:
     progress = Progress(f"Fetching {what}", sum(each.size for each in wanted), say)
     for each in wanted:
         fetch(each, progress.advance)
     say(progress.line())
 
 
-def _fetch_model(root: Path, model: Model, say: Callable[[str], object]) -> Path:
+def _wanted_model(root: Path, model: Model) -> Wanted:
+    """The model bundle as a file of the bundle; its server is asked how large it is."""
     target = root / "model" / f"{model.name}.zip"
-    target.parent.mkdir(exist_ok=True)
     if not model.is_url:
-        shutil.copyfile(model.source, target)
-        _refuse_other_model(target, model)
-        return target
+        return Wanted(target, model.source, plain(model.source), Path(model.source).stat().st_size, model.checksum)
     with plain(model.source)({"Accept-Encoding": "identity"}) as answer:
         if not answer.ok:
             raise BundleError(f"{model.source} cannot be fetched: {answer.status_code} {answer.reason}.")
@@ -204,9 +206,16 @@ def _fetch_model(root: Path, model: Model, say: Callable[[str], object]) -> Path
             raise BundleError(
                 f"{model.source} does not say how large it is. Fetch the file, and name it as monailabel_bundle."
             )
-        size = int(answer.headers["Content-Length"])
-    _fetch(root, [Wanted(target, model.source, plain(model.source), size, model.checksum)], "the model bundle", say)
-    return target
+        return Wanted(target, model.source, plain(model.source), int(answer.headers["Content-Length"]), model.checksum)
+
+
+def _fetch_model(model: Model, wanted: Wanted, say: Callable[[str], object]) -> None:
+    if model.is_url:
+        _fetch([wanted], "the model bundle", say)
+    else:
+        wanted.path.parent.mkdir(exist_ok=True)
+        shutil.copyfile(model.source, wanted.path)
+        _refuse_other_model(wanted.path, model)
 
 
 def _sweep(root: Path, wanted: set[Path]) -> None:

@@ -80,7 +80,9 @@ def test_a_token_that_has_ended_is_followed_by_another(tmp_path: Path, guarded: 
 
 def test_who_is_not_let_in_is_told_what_helps(tmp_path: Path, guarded: Guard) -> None:
     address, _ = guarded(0)
-    with pytest.raises(BundleError, match=r"cannot be pulled: 401 Unauthorized\. Use `docker login` first\."):
+    with pytest.raises(
+        BundleError, match=r"cannot be pulled: 401 Unauthorized\. See that the name is right, or use `docker login`"
+    ):
         bundled(tmp_path, address, "cvat/ui:v2")
 
 

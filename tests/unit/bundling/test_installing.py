@@ -104,7 +104,7 @@ def test_an_image_that_would_be_asked_for_elsewhere_is_named_though_the_bundle_h
 def test_a_model_that_an_instance_would_fetch_is_named() -> None:
     instances = [{"name": "a"}, {"name": "b", "bundle": "/srv/b.zip"}, {"name": "c", "bundle": "https://models/c.zip"}]
     (said,) = refusals(monailabel_instances=instances)
-    assert said.startswith("https://models/c.zip would not come from the bundle, which monailabel_instances of gpu1")
+    assert said.startswith("https://models/c.zip, which monailabel_instances of gpu1 names, would not come")
     assert refusals(monailabel_instances=instances, groups={"monailabel": []}) == []
 
 

@@ -262,17 +262,35 @@ def test_what_is_not_wanted_any_more_goes(tmp_path: Path, request_of: Request, f
         {"images": {"redis:8": "{registry}/redis:8"}},
         {"packages": ["nothing"]},
         {"model": Model("nowhere.zip", "sha1:0", "tools")},
+        {"model": Model("http://{registry}/nowhere.zip", "sha1:0", "tools")},
         {"checkout": Path("/")},
+        {},
     ],
-    ids=["an image that the registry lacks", "a package that nobody has", "no model", "no checkout"],
+    ids=[
+        "an image that the registry lacks",
+        "a package that nobody has",
+        "no model",
+        "a model's URL",
+        "no checkout",
+        "room",
+    ],
 )
 def test_a_bundle_stays_whole_where_no_other_can_be_made(
-    tmp_path: Path, request_of: Request, registry: str, wrong: dict[str, Any]
+    tmp_path: Path,
+    request_of: Request,
+    registry: str,
+    wrong: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = tmp_path / "bundle"
     number = making.make(root, request_of, silent)
     if images := wrong.get("images"):
         wrong = {"images": {name: where.format(registry=registry) for name, where in images.items()}}
+    if model := wrong.get("model"):
+        wrong = {"model": replace(model, source=model.source.format(registry=registry))}
+    if not wrong:
+        wrong = {"model": replace(request_of.model, name="other")}
+        monkeypatch.setattr(making.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
     with pytest.raises(BundleError):
         making.make(root, replace(request_of, **wrong), silent)
     assert check(root, number, 0, 60)["whole"]
@@ -286,7 +304,7 @@ def test_what_has_come_in_part_needs_no_room_again(
     assert wanted.missing == 2
     monkeypatch.setattr(making.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
     with pytest.raises(BundleError, match="has 1 byte free, and 2 bytes are to come"):
-        making._fetch(tmp_path, [wanted], "images", silent)
+        making._refuse_without_room(tmp_path, [wanted])
     wanted.path.touch()
     assert wanted.missing == 0
 
@@ -367,7 +385,7 @@ def test_a_model_of_unknown_size_is_refused(
     answer = contextlib.nullcontext(SimpleNamespace(ok=True, headers={}))
     monkeypatch.setattr(making, "plain", lambda source: lambda headers: answer)
     with pytest.raises(BundleError, match="does not say how large it is"):
-        making._fetch_model(tmp_path, request_of.model, silent)
+        making._wanted_model(tmp_path, request_of.model)
 
 
 def test_wheels_come_with_their_sums(tmp_path: Path) -> None:

@@ -22,7 +22,11 @@ def check(directory: Path, **settings: Any) -> tuple[int, str]:
 
 
 def check_hosts(
-    directory: Path, hosts: list[dict[str, Any]], settings: dict[str, Any], parts: dict[str, Any] | None = None
+    directory: Path,
+    hosts: list[dict[str, Any]],
+    settings: dict[str, Any],
+    parts: dict[str, Any] | None = None,
+    *options: str,
 ) -> tuple[int, str]:
     """What it says of hosts with these variables, which have all parts or those that are given."""
     inventory = directory / "hosts.yml"
@@ -32,7 +36,7 @@ def check_hosts(
     given = json.dumps({"bundle": str(directory / "a bundle"), **settings})
     inventories = ["-i", str(inventory)] if parts else ["-i", str(ROOT / "inventories/lab"), "-i", str(inventory)]
     done = subprocess.run(
-        ["ansible-playbook", ROOT / "playbooks/bundle.yml", *inventories, "--check", "-e", given],
+        ["ansible-playbook", ROOT / "playbooks/bundle.yml", *inventories, *options, "--check", "-e", given],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -70,11 +74,23 @@ def test_what_would_be_refused_at_the_other_end_is_refused_here(
     ("hosts", "sentence"),
     [
         ([{"monailabel_image": "quay.io/monai:1"}], "quay.io/monai:1, which gpu1 is to run, would not be asked"),
+        ([{"monailabel_image": "lab/monai:1"}], "lab/monai:1, which gpu1 is to run, would not be asked"),
+        (
+            [{"monailabel_instances": [{"name": "a", "port": 8010, "bundle": "https://m/c.zip"}]}],
+            "https://m/c.zip, which monailabel_in",
+        ),
         ([{"bundle_architecture": "arm64"}, {}], '"architecture": "arm64"'),
         ([{}, {"monailabel_bundle_name": "other"}], '"name": "other"'),
         ([{"monailabel_bundle": "nowhere.zip"}], "There is no file"),
     ],
-    ids=["an image from elsewhere", "two systems", "two models", "no model"],
+    ids=[
+        "an image from elsewhere",
+        "an image by its bare name",
+        "a model of an instance",
+        "two systems",
+        "two models",
+        "no model",
+    ],
 )
 def test_what_the_inventory_says_of_its_hosts_counts(
     tmp_path: Path, hosts: list[dict[str, Any]], sentence: str
@@ -83,6 +99,19 @@ def test_what_the_inventory_says_of_its_hosts_counts(
     assert status != 0
     assert sentence in said
     assert "changed: [localhost]" not in said
+
+
+@pytest.mark.parametrize("registry", [{}, {"endolab_registry": "r.lab/"}], ids=["public", "its own"])
+def test_an_image_of_the_labs_own_is_named_as_the_refusal_says(tmp_path: Path, registry: dict[str, str]) -> None:
+    host = {"monailabel_image": "{{ endolab_registry | default('') }}lab/monai:1", **registry}
+    status, said = check_hosts(tmp_path, [host], {**CREDENTIALS})
+    assert status == 0, said
+
+
+def test_for_a_part_of_the_inventory_none_is_made(tmp_path: Path) -> None:
+    status, said = check_hosts(tmp_path, [{}, {}], {**CREDENTIALS}, None, "--limit", "gpu1")
+    assert status != 0
+    assert "Run bundle.yml without it" in said
 
 
 def test_the_model_is_that_of_hosts_with_monai_label(tmp_path: Path) -> None:
