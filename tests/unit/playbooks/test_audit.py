@@ -66,6 +66,7 @@ GOOD: dict[str, Any] = {
             "environment cvat-server-1 cvat_clickhouse_password",
             "environment cvat-grafana-1 cvat_clickhouse_password",
             "argument cvat-worker_utils-1 cvat_redis_password",
+            "environment restic backup_environment.AWS_SECRET_ACCESS_KEY",
         ],
         "door": {"fault": "", "days": 0, "old": []},
     },
@@ -159,6 +160,12 @@ def found(**settings: Any) -> dict[str, str]:
     return dict(templar.template(variables["__audit_findings"]))
 
 
+def found_by(name: str, **settings: Any) -> dict[str, Any]:
+    """A variable of the audit's, with these settings."""
+    variables = trusted({**variables_of(ROLES), **of_file(AUDIT), **CREDENTIALS, **GOOD, **settings})
+    return dict(Templar(loader=DataLoader(), variables=variables).template(variables[name]))
+
+
 def test_nothing_is_found_on_a_good_host() -> None:
     assert found() == {}
 
@@ -171,6 +178,12 @@ def test_every_check_finds_what_it_is_for() -> None:
         assert "\n" not in findings[name]
     without = found(firewall_enabled=False)
     assert "rpcbind on port 111" in without["listeners"]
+    keys = {"AWS_SECRET_ACCESS_KEY": "k", "AWS_DEFAULT_REGION": "eu"}
+    users = [{"username": "ann", "password": "p"}, {"username": "ben"}]
+    looked_for = found_by("__audit_credentials", backup_environment=keys, cvat_users=users, edge_metrics_token="t")
+    own = {"backup_environment.AWS_SECRET_ACCESS_KEY": "k", "cvat_users.ann": "p", "edge_metrics_token": "t"}
+    assert own.items() <= looked_for.items()
+    assert "eu" not in looked_for.values()
     by_group = {"users": [*KNOWN, {**KNOWN[1], "username": "eve", "groups": ["admin"]}], "refused": []}
     assert found(__cvat_logins=by_group)["administrators"].startswith("eve may do everything")
     stopped = {**HOST, "units": {**UNITS, "endolab-backup.timer": {"enabled": True, "active": False}}}
