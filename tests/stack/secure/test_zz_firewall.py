@@ -43,6 +43,11 @@ def services(host: Host) -> Iterator[None]:
         host.run("docker rm --force leak-%s", str(port))
 
 
+def test_it_waits_at_a_boot_for_nothing_that_waits_for_the_network(host: Host) -> None:
+    waits_for = host.check_output("systemctl show --value --property=After endolab-firewall.service").split()
+    assert not {"sysinit.target", "basic.target", "network.target"} & set(waits_for)
+
+
 def changed(done: subprocess.CompletedProcess[str]) -> int:
     """How many tasks changed the lab's host."""
     found = re.search(rf"^{LAB} .*changed=(\d+)", done.stdout, re.M)
