@@ -203,9 +203,11 @@ def gpu_problems(nvidia: Mapping[str, Any], read: int, rc: int | None) -> list[d
         return [problem(what, "reboot the host")]
     if not known and not read:
         return [problem("the NVIDIA driver has no GPU", "see `lspci | grep -i nvidia` on the host")]
-    if rc is not None and (rc or read < known):
+    if rc is not None and read < known:
         remedy = "see `nvidia-smi` and `dmesg | grep -i xid` on the host; a reboot brings a lost one back"
         return [problem(f"nvidia-smi answers for {read} of the driver's {known} GPUs", remedy)]
+    if rc:
+        return [problem(f"nvidia-smi ends with {rc}", "see what it says on the host")]
     return []
 
 

@@ -125,7 +125,7 @@ ansible_facts:
           returned: always
           type: bool
         programs:
-          description: Those of the programs that a role needs, C(nft), C(restic) and C(ssh), that are there.
+          description: Those of the programs C(nft), C(nvidia-smi), C(restic) and C(ssh) that are there.
           returned: always
           type: list
           elements: str
@@ -141,7 +141,8 @@ ansible_facts:
           description: >-
             C(binary) (path or null), C(package) (name or null), C(conflicts) (what Docker's packages would replace),
             C(running), C(manageable) (it runs, and Ansible's modules have the library to ask it), C(version) (or null),
-            C(compose), C(data_root), C(free_bytes) of its disk, C(containers) (the image of each, by its name),
+            C(compose), C(data_root), C(left_behind) (where the engine has its data, if the option data_root says
+            another place, or null), C(free_bytes) of its disk, C(containers) (the image of each, by its name),
             C(images) (the id of each that was asked for by its name; nothing for one that is not there), and
             C(daemon_json) with C(exists), C(valid), C(error) and C(holds), whether it has each of the settings.
           returned: always
@@ -170,6 +171,11 @@ ansible_facts:
             missing, empty or damaged.
           returned: always
           type: dict
+        apt_sources:
+          description: The repositories that apt knows, each with C(file), C(uri) and C(signed_by).
+          returned: always
+          type: list
+          elements: dict
         signing_keys:
           description: The fingerprints in each of the files of keys that is there.
           returned: always
@@ -220,7 +226,7 @@ from ansible_collections.endolab.active_learning.plugins.module_utils.text impor
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SNAP_DOCKER = ["/snap/bin/docker", "/var/lib/snapd/snap/bin/docker"]
 DEFAULT_DATA_ROOT = "/var/lib/docker"
-PROGRAMS = ["nft", "restic", "ssh"]
+PROGRAMS = ["nft", "nvidia-smi", "restic", "ssh"]
 PROGRAM_PATH = "/usr/local/bin:/usr/sbin:/sbin:/usr/bin:/bin"
 DOCKER_PACKAGES = ["docker-ce", "docker.io"]
 CONFLICTING_PACKAGES = ["containerd", "containerd.io", "runc", "podman-docker"]
@@ -281,6 +287,24 @@ def daemon_json(text: str | None, wanted: dict[str, dict[str, Any]]) -> dict[str
             for name, each in wanted.items()
         },
     }
+
+
+def apt_sources(root: Path) -> list[dict[str, str]]:
+    """The repositories that apt knows by its files below `root`, each with the file and the keys that sign it."""
+    found = []
+    for file in (root / "sources.list", *sorted(root.glob("sources.list.d/*.list"))):
+        for options, uri in re.findall(r"^deb(?:-src)?\s+(?:\[(.*?)\]\s+)?(\S+)", read(file), re.M):
+            signed_by = re.search(r"signed-by=(\S+)", options)
+            found.append({"file": str(file), "uri": uri, "signed_by": signed_by[1] if signed_by else ""})
+    for file in sorted(root.glob("sources.list.d/*.sources")):
+        for text in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n?", "", read(file))):
+            fields = {key.lower(): value.strip() for key, value in re.findall(r"(?m)^([\w-]+):[ \t]*(.*)$", text)}
+            if fields.get("enabled", "yes").lower() != "no":
+                signed_by = fields.get("signed-by", "")
+                found += [
+                    {"file": str(file), "uri": uri, "signed_by": signed_by} for uri in fields.get("uris", "").split()
+                ]
+    return found
 
 
 def installed_packages(names: list[str]) -> dict[str, tuple[str, bool]]:
@@ -357,6 +381,16 @@ def image_ids(names: list[str]) -> dict[str, str]:
     return {name: (ask_docker(f"/images/{quote(name)}/json") or {}).get("Id", "") for name in names}
 
 
+def left_behind(data_root: str | None) -> str | None:
+    """Where the engine that runs has its data, where that is another place than where it is to have them."""
+    root = (ask_docker("/info") or {}).get("DockerRootDir") if data_root else None
+    if not root:
+        return None
+    now, then = Path(root).resolve(), Path(str(data_root)).resolve()
+    # With user namespaces the engine's own is one below it.
+    return None if then in (now, *now.parents) else root
+
+
 def docker(packages: dict[str, tuple[str, bool]], options: dict[str, Any]) -> dict[str, Any]:
     version = (ask_docker("/version") or {}).get("Version")
     settings = daemon_json(read(DAEMON_JSON) if DAEMON_JSON.exists() else None, options["daemon_settings"])
@@ -370,6 +404,7 @@ def docker(packages: dict[str, tuple[str, bool]], options: dict[str, Any]) -> di
         "version": version,
         "compose": any(Path(directory, COMPOSE_PLUGIN).exists() for directory in COMPOSE_DIRECTORIES),
         "data_root": data_root,
+        "left_behind": left_behind(options["data_root"]),
         "free_bytes": free_bytes(Path(data_root)),
         "containers": container_images(),
         "images": image_ids(options["images"]),
@@ -391,8 +426,13 @@ def library_versions(root: Path) -> list[str]:
 
 
 def gpus(proc: Path) -> list[str]:
-    """The UUIDs of the driver's GPUs in the order of their PCI addresses, which is that of their indices."""
-    found = (re.search(r"^GPU UUID:\s*(\S+)", read(file), re.M) for file in sorted(proc.glob("gpus/*/information")))
+    """The UUIDs of the driver's GPUs in the order of their PCI addresses, which is that of their indices.
+
+    Those that the driver was told to leave out are none of them.
+    """
+    texts = map(read, sorted(proc.glob("gpus/*/information")))
+    used = (text for text in texts if not re.search(r"^GPU Excluded:\s*Yes", text, re.M))
+    found = (re.search(r"^GPU UUID:\s*(\S+)", text, re.M) for text in used)
     return [match.group(1) for match in found if match]
 
 
@@ -514,6 +554,7 @@ def main() -> None:
         },
         "files": {} if unsettled else files(module.params),
         "model_bundles": {} if unsettled else {path: faults(Path(path)) for path in module.params["model_bundles"]},
+        "apt_sources": apt_sources(Path("/etc/apt")),
         "signing_keys": fingerprints_in(module.params["signing_keys"]),
         "paths": {path: describe(Path(path)) for path in module.params["paths"]},
         "texts": {path: read(Path(path)).rstrip("\n") for path in module.params["texts"]},

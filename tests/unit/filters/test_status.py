@@ -125,8 +125,9 @@ def test_a_driver_that_was_updated_without_a_reboot_is_told() -> None:
         ([UUID], 0, 15, "nvidia-smi answers for 0 of the driver's 1 GPUs"),
         ([UUID, "GPU-2"], 1, 0, "nvidia-smi answers for 1 of the driver's 2 GPUs"),
         ([], 0, 6, "the NVIDIA driver has no GPU"),
+        ([UUID], 1, 14, "nvidia-smi ends with 14"),
     ],
-    ids=["there", "nvidia-smi is not installed", "lost", "one of two is lost", "none"],
+    ids=["there", "nvidia-smi is not installed", "lost", "one of two is lost", "none", "another fault"],
 )
 def test_a_gpu_that_is_gone_is_told(gpus: list[str], lines: int, rc: int | None, what: str | None) -> None:
     host = {**HOST, "nvidia": {**HOST["nvidia"], "gpus": gpus}}

@@ -116,10 +116,48 @@ def test_the_disk_is_that_of_dockers_data(run: Run, tmp_path: Path) -> None:
     assert host_facts.daemon_json('{"data-root": "/data"}', {})["data_root"] == "/data"
 
 
+def test_data_that_would_be_left_behind_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, link = tmp_path / "old", tmp_path / "new", tmp_path / "link"
+    old.mkdir()
+    link.symlink_to(old)
+    monkeypatch.setattr(host_facts, "ask_docker", lambda _: {"DockerRootDir": str(old)})
+    assert host_facts.left_behind(None) is None
+    assert host_facts.left_behind(str(new)) == str(old)
+    assert host_facts.left_behind(str(old)) is host_facts.left_behind(str(link)) is None
+    monkeypatch.setattr(host_facts, "ask_docker", lambda _: {"DockerRootDir": str(old / "100000.100000")})
+    assert host_facts.left_behind(str(old)) is None
+    monkeypatch.setattr(host_facts, "ask_docker", lambda _: None)
+    assert host_facts.left_behind(str(new)) is None
+
+
+def test_repositories_are_read_in_both_their_forms(tmp_path: Path) -> None:
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    (tmp_path / "sources.list").write_text(
+        "deb http://deb/debian trixie main\n# deb http://off x main\n", encoding="utf-8"
+    )
+    (parts / "nvidia.list").write_text("deb [arch=amd64 signed-by=/n.gpg] https://n/$(ARCH) /\n", encoding="utf-8")
+    (parts / "docker.sources").write_text(
+        "# Docker's\nTypes: deb\nURIs: https://d/debian https://e\nSuites: trixie\nSigned-By: /d.asc\n\n"
+        "Types: deb\nEnabled: no\nURIs: https://off\n",
+        encoding="utf-8",
+    )
+    found = {(Path(each["file"]).name, each["uri"], each["signed_by"]) for each in host_facts.apt_sources(tmp_path)}
+    assert found == {
+        ("sources.list", "http://deb/debian", ""),
+        ("nvidia.list", "https://n/$(ARCH)", "/n.gpg"),
+        ("docker.sources", "https://d/debian", "/d.asc"),
+        ("docker.sources", "https://e", "/d.asc"),
+    }
+    assert host_facts.apt_sources(tmp_path / "none") == []
+
+
 def test_gpus_are_named_in_the_order_of_their_addresses(tmp_path: Path) -> None:
     for address, uuid in (("0000:81:00.0", "GPU-b"), ("0000:01:00.0", "GPU-a")):
         (tmp_path / "gpus" / address).mkdir(parents=True)
         (tmp_path / "gpus" / address / "information").write_text(f"Model: \t\t H100\nGPU UUID: \t {uuid}\n")
+    (tmp_path / "gpus/0000:41:00.0").mkdir()
+    (tmp_path / "gpus/0000:41:00.0/information").write_text("GPU UUID: \t GPU-c\nGPU Excluded:\t Yes\n")
     assert host_facts.gpus(tmp_path) == ["GPU-a", "GPU-b"]
     assert host_facts.gpus(tmp_path / "no-driver") == []
 

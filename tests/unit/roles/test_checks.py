@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.community.docker.plugins.module_utils.util import compare_generic
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(role.name for role in (ROOT / "roles").iterdir())
@@ -25,7 +26,7 @@ HOST: dict[str, Any] = {
     "memory_bytes": 64 * 2**30,
     "addresses": ["192.0.2.10"],
     "systemd": True,
-    "programs": ["nft", "restic", "ssh"],
+    "programs": ["nft", "nvidia-smi", "restic", "ssh"],
     "firewalls": [],
     "units": {},
     "snap_docker": False,
@@ -38,6 +39,7 @@ HOST: dict[str, Any] = {
         "version": None,
         "compose": False,
         "data_root": "/var/lib/docker",
+        "left_behind": None,
         "free_bytes": 100 * 2**30,
         "containers": {},
         "images": {},
@@ -63,6 +65,7 @@ HOST: dict[str, Any] = {
     },
     "packages": {},
     "files": {},
+    "apt_sources": [],
     "signing_keys": {},
     "texts": {"/var/lib/endolab/cvat_version": "", "/etc/endolab/monailabel/image": ""},
     "ports": {str(port): [] for port in (80, 443, 8000, 8001, 8080, 8081, 8082, 8083)},
@@ -110,6 +113,11 @@ DEPLOYED = {
     **RUNNING,
     "paths": {**RUNNING["paths"], BUNDLE: THERE, CANARY: THERE},
 }
+
+
+def of_list(path: Path) -> list[dict[str, Any]]:
+    """The tasks of a file."""
+    return list(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 @functools.cache
@@ -197,6 +205,7 @@ INSTANCES = "the instances have names"
         ([TOOLS, {**POLYPS, "name": "tools"}], INSTANCES),
         ([{**TOOLS, "name": "Tools"}], INSTANCES),
         ([{**TOOLS, "name": "canary"}], INSTANCES),
+        ([{**TOOLS, "name": "image"}], INSTANCES),
         ([{**TOOLS, "name": "../etc"}], INSTANCES),
         ([TOOLS, {**POLYPS, "datasets_dir": "/srv/endolab/datasets/tools"}], "no two instances share a directory"),
         ([TOOLS, {**POLYPS, "apps_dir": "/srv/endolab/apps/tools"}], "no two instances share a directory"),
@@ -486,6 +495,91 @@ def test_libraries_of_another_driver_are_refused(libraries: list[str], refused: 
     host = {**HOST, "nvidia": {**HOST["nvidia"], "library_versions": libraries}}
     found = refusals(host, ["__nvidia_container_toolkit_checks"])
     assert ("the driver's libraries are its own" in found) is refused
+
+
+def apt_sources(file: str, uri: str, signed_by: str) -> dict[str, Any]:
+    """A host on which somebody else has named a repository."""
+    named = {"file": f"/etc/apt/sources.list.d/{file}", "uri": uri, "signed_by": signed_by}
+    return {**HOST, "apt_sources": [named]}
+
+
+DOCKERS, NVIDIAS = (
+    "https://download.docker.com/linux/debian",
+    "https://nvidia.github.io/libnvidia-container/stable/deb/",
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "refused"),
+    [
+        (
+            apt_sources("docker.list", DOCKERS, "/etc/apt/keyrings/docker.gpg"),
+            ["apt can read its sources with Docker's"],
+        ),
+        (apt_sources("docker.list", DOCKERS, "/etc/apt/keyrings/docker.asc"), []),
+        (apt_sources("docker.sources", DOCKERS, "/etc/apt/keyrings/docker.gpg"), []),
+        (apt_sources("nvidia.list", f"{NVIDIAS}$(ARCH)", "/n.gpg"), ["apt can read its sources with NVIDIA's"]),
+        (apt_sources("debian.sources", "http://deb.debian.org/debian", ""), []),
+    ],
+    ids=["another key", "the same key", "Endolab's own file", "NVIDIA's", "others"],
+)
+def test_a_repository_that_apt_knows_with_another_key_is_refused(host: dict[str, Any], refused: list[str]) -> None:
+    assert refusals(host) == refused
+
+
+def test_a_data_directory_that_would_be_left_behind_is_refused() -> None:
+    host = {**RUNNING, "docker": {**RUNNING["docker"], "left_behind": "/var/lib/docker"}}
+    assert refusals(host) == ["the engine's data stay with it"]
+    assert refusals({**host, "docker": {**host["docker"], "containers": {}}}) == []
+
+
+def test_a_driver_without_its_program_is_refused() -> None:
+    assert refusals({**HOST, "programs": ["nft"]}) == ["the driver's own program is there"]
+    assert refusals({**HOST, "programs": ["nft"]}, monailabel_gpus="none", __nvidia_container_toolkit_checks=[]) == []
+
+
+@pytest.mark.parametrize(("version", "right"), [("1.18.0-1", True), ("1.19.0-1", False), ("1.19.1-1", True)])
+def test_a_toolkit_that_keeps_docker_from_starting_is_refused(version: str, right: bool) -> None:
+    assert (refusals(HOST, nvidia_container_toolkit_version=version) == []) is right
+
+
+@pytest.mark.parametrize(
+    ("looked", "closed"),
+    [
+        ({"changed": False}, True),
+        ({"changed": True}, False),
+        ({"changed": False, "msg": "`nft --check` failed: no table"}, False),
+        (None, False),
+    ],
+    ids=["as it should be", "other rules", "not to be asked", "not asked"],
+)
+def test_a_firewall_that_could_not_be_asked_is_not_closed(looked: dict[str, Any] | None, closed: bool) -> None:
+    known = {} if looked is None else {"__firewall_looked": looked}
+    assert seen("__firewall_holds", **known) is closed
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices", "named"),
+    [
+        ("all", ["nvidia.com/gpu=0", "nvidia.com/gpu=all"], True),
+        ("all", [], False),
+        (["0:1", 0], ["nvidia.com/gpu=0", "nvidia.com/gpu=all"], False),
+        (["0:1"], ["nvidia.com/gpu=0:1"], True),
+    ],
+)
+def test_a_specification_from_before_a_gpu_was_parted_is_made_anew(gpus: Any, devices: list[str], named: bool) -> None:
+    host = {**HOST, "nvidia": {**HOST["nvidia"], "cdi_devices": devices}}
+    known = {"groups": {"monailabel": ["gpu1"]}, "inventory_hostname": "gpu1", "ansible_facts": {"endolab_host": host}}
+    assert seen("__nvidia_container_toolkit_named", monailabel_gpus=gpus, **known) is named
+
+
+def test_a_container_that_is_to_have_no_gpu_is_made_anew() -> None:
+    tasks = of_list(ROOT / "roles/monailabel/tasks/server.yml")
+    options = tasks[0]["block"][0]["community.docker.docker_container"]
+    method = options["comparisons"]["device_requests"]
+    held = [{"Driver": "cdi", "Count": 0, "DeviceIDs": ["nvidia.com/gpu=all"]}]
+    assert not compare_generic([], held, method, "set(dict)")
+    assert compare_generic(held, held, method, "set(dict)")
 
 
 def test_an_older_engine_is_refused_with_a_gpu() -> None:
