@@ -61,7 +61,7 @@ NOTES = "/var/lib/endolab/upgrade/notes.json"
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         self._low_level_execute_command("true")
-        facts = {"paths": {NOTES: {"exists": False}}, "docker": {"running": True}}
+        facts = {"paths": {NOTES: {"exists": False}}, "docker": {"running": True, "containers": {}}}
         return {**super().run(tmp, task_vars), "ansible_facts": {"endolab_host": facts}}
 """
 FRONT, GPUS = "front", ["gpu1", "gpu2", "gpu3"]
