@@ -544,6 +544,23 @@ def test_a_toolkit_that_keeps_docker_from_starting_is_refused(version: str, righ
 
 
 @pytest.mark.parametrize(
+    ("network", "right"),
+    [
+        ("10.0.0.0/8", True),
+        ("192.168.255.199", True),
+        ("2001:db8::/32", True),
+        ("300.1.2.3", False),
+        ("1.2.3", False),
+        ("1.2.3.4.", False),
+        ("10.0.0.0/33", False),
+        ("lab.example.org", False),
+    ],
+)
+def test_a_network_that_nft_would_not_know_is_refused(network: str, right: bool) -> None:
+    assert refusals(HOST, firewall_ssh_from=[network]) == ([] if right else ["networks are networks"])
+
+
+@pytest.mark.parametrize(
     ("looked", "closed"),
     [
         ({"changed": False}, True),
