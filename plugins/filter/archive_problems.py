@@ -8,11 +8,12 @@ short_description: Why a host has no archive of these days
 version_added: 0.1.0
 author: Endolab (@endolab)
 description:
-  - Judges what C(endolab-backup state) says on a host. A host without an archive yet has no problem.
+  - Judges what C(endolab-backup state) says on a host. A first archive is waited for as long.
 options:
   _input:
     description: >-
-      C(last), the last archive with its age in C(days), or null; C(fault), why the run after it failed, or null.
+      C(last), the last archive with its age in C(days), or null; C(waited), for how many days a first one has been
+      waited for; C(fault), why the run after it failed, or null.
     type: dict
     required: true
 """
@@ -42,10 +43,11 @@ def archive_problems(said: Mapping[str, Any]) -> list[dict[str, str]]:
     if said["fault"]:
         what = f"the last archive was not made: {said['fault']}"
         return [{"what": what, "remedy": "mend that, and run backup.yml"}]
-    days = said["last"]["days"] if said["last"] else 0
+    # The program on the host may be older.
+    days = said["last"]["days"] if said["last"] else said.get("waited", 0)
     if days > OLD:
-        remedy = "see `systemctl list-timers endolab-backup.timer` on the host"
-        return [{"what": f"the last archive is {days} days old", "remedy": remedy}]
+        what = f"the last archive is {days} days old" if said["last"] else f"no archive was made in {days} days"
+        return [{"what": what, "remedy": "see `systemctl list-timers endolab-backup.timer` on the host"}]
     return []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -51,16 +53,23 @@ def test_one_that_was_killed_is_seen(path: Path) -> None:
 
 
 def test_the_last_archive_and_what_went_wrong_since(path: Path) -> None:
-    last = path.with_name("last.json")
-    assert progress.state(last, path) == {"last": None, "fault": None}
+    last, timer = path.with_name("last.json"), path.with_name("timer")
+    assert progress.state(last, path, timer) == {"last": None, "waited": 0, "fault": None}
+    timer.touch()
+    os.utime(timer, times=(0, time.time() - 9.5 * 86400))
+    assert progress.state(last, path, timer) == {"last": None, "waited": 9, "fault": None}
     at = (datetime.now(timezone.utc) - timedelta(days=3, hours=1)).isoformat(timespec="seconds")
     last.write_text(json.dumps({"at": at}), encoding="utf-8")
     made = progress.Progress(path)
-    assert "broken off" in progress.state(last, path)["fault"]
+    assert "broken off" in progress.state(last, path, timer)["fault"]
     made.end("the disk is full")
-    assert progress.state(last, path) == {"last": {"at": at, "days": 3}, "fault": "the disk is full"}
+    assert progress.state(last, path, timer) == {
+        "last": {"at": at, "days": 3},
+        "waited": 0,
+        "fault": "the disk is full",
+    }
     progress.Progress(path).end()
-    assert progress.state(last, path) == {"last": {"at": at, "days": 3}, "fault": None}
+    assert progress.state(last, path, timer) == {"last": {"at": at, "days": 3}, "waited": 0, "fault": None}
 
 
 def test_a_status_of_restics_is_a_line() -> None:

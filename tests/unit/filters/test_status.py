@@ -317,6 +317,8 @@ def test_gpus_are_shown_as_far_as_the_driver_tells() -> None:
     ("said", "line", "problems"),
     [
         ({"last": None, "fault": None}, "archive     none yet", []),
+        ({"last": None, "waited": 8, "fault": None}, "archive     none yet", []),
+        ({"last": None, "waited": 9, "fault": None}, "archive     none yet", ["no archive was made in 9 days"]),
         (
             {"last": {"at": "2026-11-25T02:30:00+00:00", "days": 0}, "fault": None},
             "archive     2026-11-25T02:30:00+00:00 (9 h ago)",

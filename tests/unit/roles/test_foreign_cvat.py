@@ -68,7 +68,7 @@ def test_annotators_are_those_of_the_inventory() -> None:
 
 
 def test_an_audit_looks_for_the_credentials_that_there_are() -> None:
-    assert list(known("__audit_credentials")) == ["cvat_service_password", "backup_password"]
+    assert list(known("__audit_credentials")) == ["cvat_service_password", "backup_password", "edge_metrics_token"]
     assert known("__audit_services") == ["monailabel"]
     assert known("__audit_checks | map(attribute='id')")[-1] == "credentials", "none of CVAT's or the edge's"
 

@@ -39,7 +39,12 @@ def system(platform: dict[str, Any]) -> dict[str, Any]:
 
 def host(platform: dict[str, Any], machine: str = "x86_64") -> dict[str, Any]:
     """What is known of a bare host with this system."""
-    return {**HOST, "os": system(platform), "architecture": host_facts.architecture(machine), "programs": []}
+    return {
+        **HOST,
+        "os": system(platform),
+        "architecture": host_facts.architecture(machine),
+        "programs": ["nvidia-smi"],
+    }
 
 
 def value(name: str, platform: dict[str, Any], machine: str = "x86_64", **settings: Any) -> Any:

@@ -12,6 +12,8 @@ from .settings import STATE, Fault, read_json, run, say, write_json
 
 UNIT = "endolab-backup.service"
 PROGRESS = STATE / "progress.json"
+# Since it was written archives are to be made.
+TIMER = Path("/etc/systemd/system/endolab-backup.timer")
 
 # In this order; a follower may ask for each.
 QUARTERS = {"25 %": 0.25, "50 %": 0.5, "75 %": 0.75}
@@ -48,15 +50,19 @@ class Progress:
         write_json(self.path, {"steps": self.steps, **more})
 
 
-def state(last: Path, path: Path = PROGRESS) -> dict[str, Any]:
-    """The last archive with its age, if there is one; why the run after it failed, None where it did not."""
+def state(last: Path, path: Path = PROGRESS, timer: Path = TIMER) -> dict[str, Any]:
+    """The last archive with its age, if there is one; why the run after it failed, None where it did not.
+
+    Without an archive it says for how many days one has been waited for.
+    """
     alive = active()  # first: what ends in between has said so
     said = read_json(path) or {"ended": True}
     broken_off = None if said["ended"] or alive else BROKEN_OFF
     known = read_json(last)
     if known:
         known["days"] = (datetime.now(timezone.utc) - datetime.fromisoformat(known["at"])).days
-    return {"last": known, "fault": said.get("fault") or broken_off}
+    waited = int(time.time() - timer.stat().st_mtime) // 86400 if timer.exists() and not known else 0
+    return {"last": known, "waited": waited, "fault": said.get("fault") or broken_off}
 
 
 def active() -> bool:
