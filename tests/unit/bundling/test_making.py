@@ -264,23 +264,11 @@ def test_what_is_not_wanted_any_more_goes(tmp_path: Path, request_of: Request, f
         {"model": Model("nowhere.zip", "sha1:0", "tools")},
         {"model": Model("http://{registry}/nowhere.zip", "sha1:0", "tools")},
         {"checkout": Path("/")},
-        {},
     ],
-    ids=[
-        "an image that the registry lacks",
-        "a package that nobody has",
-        "no model",
-        "a model's URL",
-        "no checkout",
-        "room",
-    ],
+    ids=["an image that the registry lacks", "a package that nobody has", "no model", "a model's URL", "no checkout"],
 )
 def test_a_bundle_stays_whole_where_no_other_can_be_made(
-    tmp_path: Path,
-    request_of: Request,
-    registry: str,
-    wrong: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, request_of: Request, registry: str, wrong: dict[str, Any]
 ) -> None:
     root = tmp_path / "bundle"
     number = making.make(root, request_of, silent)
@@ -288,11 +276,19 @@ def test_a_bundle_stays_whole_where_no_other_can_be_made(
         wrong = {"images": {name: where.format(registry=registry) for name, where in images.items()}}
     if model := wrong.get("model"):
         wrong = {"model": replace(model, source=model.source.format(registry=registry))}
-    if not wrong:
-        wrong = {"model": replace(request_of.model, name="other")}
-        monkeypatch.setattr(making.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
     with pytest.raises(BundleError):
         making.make(root, replace(request_of, **wrong), silent)
+    assert check(root, number, 0, 60)["whole"]
+
+
+def test_a_bundle_stays_whole_where_there_is_no_room_for_another(
+    tmp_path: Path, request_of: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "bundle"
+    number = making.make(root, request_of, silent)
+    monkeypatch.setattr(making.shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+    with pytest.raises(BundleError):
+        making.make(root, replace(request_of, model=replace(request_of.model, name="other")), silent)
     assert check(root, number, 0, 60)["whole"]
 
 
